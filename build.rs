@@ -4,20 +4,21 @@ use std::{env, path::Path, process::Command};
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=BUILD_REVISION");
-    // The image is built without the Git history, so the image build passes the revision in.
+    // The image build has no access to the Git history, so it passes the revision in an environment variable.
     let given = env::var("BUILD_REVISION").ok().filter(|revision| !revision.is_empty());
     let version = env!("CARGO_PKG_VERSION");
     let version = match given.or_else(head) {
         Some(revision) => format!("{version} ({})", revision.get(..18).unwrap_or(&revision)),
         None => version.to_owned(),
     };
-    // Cargo also sets this variable when it runs the program. It must not look like a setting, and those start with PARLEY_.
+    // Cargo also sets `BUILD_VERSION` in the environment of programs that it runs. Names that start with `PARLEY_` are settings, so this
+    // one must not.
     println!("cargo:rustc-env=BUILD_VERSION={version}");
 }
 
 /// Returns the checked-out commit, with the suffix `-dirty` if tracked files differ from it. Returns `None` in a development build, which
-/// would otherwise be rebuilt after every commit, and outside a clone of this repository: a source tree inside another repository would
-/// report that repository's commit.
+/// would otherwise be rebuilt after every commit. Also returns `None` if this directory is not the root of a Git clone: a source tree
+/// inside another repository would otherwise report that repository's commit.
 fn head() -> Option<String> {
     let here = env::var("CARGO_MANIFEST_DIR").ok()?;
     if env::var("PROFILE").as_deref() != Ok("release") || !Path::new(&here).join(".git").exists() {

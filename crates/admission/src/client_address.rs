@@ -1,7 +1,7 @@
-//! The client address that a request without a token is charged to.
+//! Determines the client address to which a request without a token is charged.
 //!
-//! The listener determines it once per request and stores it as a request extension. The gateway passes the extension on to the gRPC call
-//! that it makes in-process, so both APIs use the same value.
+//! The listener determines the address once per request and stores it as a request extension. The gateway passes the extension on to the
+//! gRPC call that it makes in-process, so both APIs use the same value.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -14,28 +14,29 @@ use std::{
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-/// The header to which most proxies append the address of their client.
+/// The `X-Forwarded-For` header, to which most proxies append the address of their client.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The standardised equivalent, from RFC 7239.
+/// The `Forwarded` header, which RFC 7239 standardizes as the replacement for `X-Forwarded-For`.
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
-/// Maximum number of entries that are read from the right of a forwarding header. Chains of trusted proxies are short, and everything to
-/// the left of them is written by the client.
+/// Maximum number of entries that are read from the right of a forwarding header. Chains of trusted proxies are short, and the client could
+/// have written everything to the left of them.
 const MAX_HOPS: usize = 16;
 
 /// The origin of a request, for rate limits. An IPv6 address is reduced to its /64, which is usually assigned to one site or customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ClientAddress {
-    /// The client, or the network that it shares with others.
+    /// The address of the client, or the /64 network of an IPv6 client, which it may share with others.
     Client(IpAddr),
-    /// A proxy that `limits.trusted_proxies` does not name. The request has a forwarding header, but anybody can send one, so neither the
-    /// header nor the peer identifies the client. The limits per inbox apply, and everything from this peer shares one set of higher rates.
+    /// A proxy that `limits.trusted_proxies` does not name. The request has a forwarding header, but any client can send such a header, so
+    /// neither the header nor the peer identifies the client. The limits per inbox apply, and everything from this peer shares one set of
+    /// higher rates.
     UndeclaredProxy(IpAddr),
 }
 
 impl ClientAddress {
-    /// Returns the address or network of the client or of the undeclared proxy, which is one peer in either case.
+    /// Returns the address or /64 network of the client or of the undeclared proxy, without the distinction between the two.
     pub fn peer(self) -> IpAddr {
         match self {
             Self::Client(address) | Self::UndeclaredProxy(address) => address,
@@ -56,12 +57,12 @@ impl std::fmt::Display for ClientAddress {
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies {
     networks: Arc<[IpNet]>,
-    /// Whether the warning about an undeclared proxy was logged.
+    /// Whether the warning about an undeclared proxy was already logged. It is logged only once.
     warned: Arc<AtomicBool>,
 }
 
 impl TrustedProxies {
-    /// Parses comma-separated addresses and networks, such as `10.0.0.0/8, 2001:db8::1`. An empty string names no proxy.
+    /// Parses comma-separated addresses and networks, such as `10.0.0.0/8, 2001:db8::1`. With an empty string, no proxy is trusted.
     ///
     /// # Errors
     /// Returns the entry that is neither an address nor a network.
@@ -79,7 +80,7 @@ impl TrustedProxies {
         })
     }
 
-    /// Whether no proxy is named.
+    /// Returns whether no proxy is trusted.
     pub fn is_empty(&self) -> bool {
         self.networks.is_empty()
     }
@@ -88,15 +89,15 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// Returns the address that a connection from this peer is charged to. `None` for a trusted proxy, whose connections carry many
-    /// clients.
+    /// Returns the address to which a connection from this peer is charged, or `None` if the peer is a trusted proxy, whose connections
+    /// carry requests from many clients.
     pub fn peer(&self, peer: SocketAddr) -> Option<IpAddr> {
         let peer = peer.ip().to_canonical();
         (!self.trusts(peer)).then(|| network_of(peer))
     }
 
-    /// Returns the address that a request from this peer with these headers is charged to: the right-most entry that is not a trusted
-    /// proxy, which is the first one that the client could not have written itself.
+    /// Returns the address to which a request from this peer with these headers is charged. Behind a trusted proxy, this is the right-most
+    /// forwarding entry that is not itself a trusted proxy: a trusted proxy wrote that entry, so the client cannot have forged it.
     pub fn resolve(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {
         let peer = peer.ip().to_canonical();
         let is_forwarded = headers.contains_key(&X_FORWARDED_FOR) || headers.contains_key(&FORWARDED);
@@ -120,8 +121,8 @@ impl TrustedProxies {
         let by_x = self.right_most(peer, headers, &X_FORWARDED_FOR);
         let by_rfc = self.right_most(peer, headers, &FORWARDED);
         let client = match (by_x, by_rfc) {
-            // A proxy that sets one of the headers passes the other one on as the client wrote it. If the two disagree, charge the proxy
-            // itself: all senders of such requests share its quota.
+            // A proxy that sets one of the two forwarding headers passes the other one on as the client wrote it. If the two disagree,
+            // charge the proxy: all clients that send such requests share its quota.
             (Some(one), Some(other)) if one != other => peer,
             (Some(one), _) | (None, Some(one)) => one,
             (None, None) => peer,
@@ -129,15 +130,15 @@ impl TrustedProxies {
         ClientAddress::Client(network_of(client))
     }
 
-    /// Returns the right-most address that is not a trusted proxy. If every address is trusted or an entry cannot be read, returns the last
-    /// hop that is known. `None` if the header is absent.
+    /// Returns the right-most address in the header that is not a trusted proxy. If every address is trusted or an entry cannot be parsed,
+    /// returns the last hop that is known. Returns `None` if the header is absent.
     fn right_most(&self, peer: IpAddr, headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
         let mut nearest = None;
         let values = headers.get_all(name).into_iter().rev();
         let entries = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
         for entry in entries.take(MAX_HOPS) {
             let entry = if *name == FORWARDED { forwarded_for(entry) } else { Some(entry) };
-            // An entry that cannot be read makes all entries to its left unreliable. The hop that wrote it is known, so charge that hop.
+            // An entry that cannot be parsed makes all entries to its left unreliable. The hop that wrote it is known, so charge that hop.
             let Some(address) = entry.and_then(address) else {
                 return Some(nearest.unwrap_or(peer));
             };
@@ -150,7 +151,7 @@ impl TrustedProxies {
     }
 }
 
-/// Reduces an IPv6 address to its /64.
+/// Reduces an IPv6 address to its /64 network. Returns an IPv4 address unchanged.
 fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -161,7 +162,7 @@ fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Returns the value of `for` in an element of a `Forwarded` header.
+/// Returns the value of the `for` parameter in one element of a `Forwarded` header.
 fn forwarded_for(element: &str) -> Option<&str> {
     element.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;

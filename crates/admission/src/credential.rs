@@ -1,4 +1,4 @@
-//! Finds the token of a request in its headers, in the same way for the gRPC API, gRPC-Web, the JSON API and Server-Sent Events.
+//! Finds the token in the headers of a request. The gRPC API, gRPC-Web, the JSON API and Server-Sent Events all use this lookup.
 
 use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 
@@ -13,10 +13,10 @@ const HEADERS: [HeaderName; 3] = [
     AUTHORIZATION,
 ];
 
-/// The scheme of `Authorization` and the space after it, compared without regard to case. Other schemes are ignored.
+/// The accepted scheme in an `Authorization` header, with the space after it, compared without regard to case. Other schemes are ignored.
 const SCHEME: &str = "bearer ";
 
-/// Returns the secret in the headers. `None` if all headers are absent or blank.
+/// Returns the token in the headers, or `None` if all headers that may contain one are absent or blank.
 pub fn secret(headers: &HeaderMap) -> Option<&str> {
     HEADERS.iter().find_map(|name| {
         headers.get_all(name).iter().find_map(|value| {

@@ -1,7 +1,7 @@
 //! Limits for callers without a token: rates per client address and per inbox, and open streams, downloads and uploads per address.
 //!
-//! Each replica counts on its own: a shared count would add a round trip to every call. Memory is bounded (see `keyed_limiter`): an address
-//! whose state was dropped has its full quota again, but the quotas of the inbox still apply to it.
+//! Each replica counts on its own, because a shared count would add a round trip to every call. Memory is bounded (see `keyed_limiter`):
+//! when the state of an address is evicted, the address has its full quota again, but the quotas of the inbox still apply.
 
 mod address_rates;
 mod body_throttle;
@@ -38,7 +38,7 @@ pub use open::{Permit, Resource};
 pub use parley_types::error::Exceeded;
 pub use processing_slots::ProcessingSlot;
 
-/// Average rate and burst of log lines about failed authentication.
+/// The average rate and the maximum burst of log lines about failed authentication.
 const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 const LOG_LINES_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
@@ -63,8 +63,8 @@ pub struct Config {
     pub uploads: usize,
 }
 
-/// Marks a request as already charged: the gateway charges it before reading the body, and the in-process gRPC call must not be charged
-/// again.
+/// Marks a request as already charged. The gateway charges an HTTP request before it reads the body, so the in-process gRPC call that it
+/// then makes must not be charged again.
 #[derive(Clone, Copy, Debug)]
 pub struct Charged;
 
@@ -83,12 +83,12 @@ pub struct AnonymousLimits {
     open: open::Counts,
     processing_slots: processing_slots::ProcessingSlots,
     lines: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
-    /// The number of log lines that were suppressed since the last one that was written.
+    /// The number of log lines about failed authentication that were suppressed since one was last written.
     suppressed: AtomicU64,
 }
 
 impl AnonymousLimits {
-    /// Creates the limits of `config`.
+    /// Creates the limits that `config` specifies.
     pub fn new(config: Config) -> Arc<Self> {
         let config = if parley_fault::is_on(Protection::AnonymousLimits) {
             config
@@ -121,7 +121,7 @@ impl AnonymousLimits {
     /// Charges an activity in an inbox to the caller's address and to the inbox.
     ///
     /// # Errors
-    /// Returns [`Exceeded`] if either has exhausted its rate.
+    /// Returns [`Exceeded`] if the address or the inbox has exhausted its rate.
     pub fn charge(&self, address: Option<ClientAddress>, inbox: InboxId, activity: Activity) -> Result<(), Exceeded> {
         if let Some((address, rates)) = self.of_address(address) {
             rates.of(activity).charge(&address, 1)?;
@@ -132,7 +132,7 @@ impl AnonymousLimits {
     /// Charges bytes sent to an inbox, both to the caller's address and to the inbox.
     ///
     /// # Errors
-    /// Returns [`Exceeded`] if either has exhausted its rate.
+    /// Returns [`Exceeded`] if the address or the inbox has exhausted its rate.
     pub fn bytes(&self, address: Option<ClientAddress>, inbox: InboxId, bytes: usize) -> Result<(), Exceeded> {
         let cells = u32::try_from(bytes.div_ceil(BYTES_PER_CELL)).unwrap_or(u32::MAX);
         if let Some((address, rates)) = self.of_address(address) {
@@ -141,7 +141,8 @@ impl AnonymousLimits {
         self.inbox.bytes.charge(&inbox, cells)
     }
 
-    /// Returns the rates of an address. `None` if a test turned off the rates of undeclared proxies.
+    /// Returns the rate limiters that apply to an address, or `None` if the address is unknown. Also returns `None` for an undeclared proxy
+    /// if a test disabled their limits.
     fn of_address(&self, address: Option<ClientAddress>) -> Option<(ClientAddress, &Limiters<ClientAddress>)> {
         let address = address?;
         match address {
@@ -150,11 +151,11 @@ impl AnonymousLimits {
         }
     }
 
-    /// Counts an open resource until the permit is dropped. A request with a forwarding header from an untrusted peer is counted under that
-    /// peer, as if it had no header, so that sending the header has no advantage.
+    /// Counts an open resource until the permit is dropped. A request from an untrusted peer is counted under that peer whether or not it
+    /// has a forwarding header, so sending the header has no advantage.
     ///
     /// # Errors
-    /// Returns [`Exceeded`] if the address has the maximum number open.
+    /// Returns [`Exceeded`] if the address already has the maximum number of such resources open.
     pub fn open(&self, address: Option<ClientAddress>, resource: Resource) -> Result<Permit, Exceeded> {
         let most = match resource {
             Resource::Stream => self.config.streams,
@@ -165,9 +166,9 @@ impl AnonymousLimits {
         self.open.open(address, resource, most)
     }
 
-    /// Waits until a call may be processed. The caller holds the processing slot until the call is finished. Returns `None` if a test
-    /// disables the protection. Call this only once the request has arrived completely: how long a processing slot is held must not depend
-    /// on the client.
+    /// Waits until a call may be processed. The caller must hold the returned slot until the call is finished. Returns `None` if a test
+    /// disables this limit. Call this only once the request has arrived completely: how long a processing slot is held must not depend on
+    /// the client.
     pub async fn processing_slot(&self, address: Option<ClientAddress>) -> Option<ProcessingSlot> {
         self.processing_slots.processing_slot(address).await
     }
@@ -175,8 +176,8 @@ impl AnonymousLimits {
     /// Charges a failed authentication.
     ///
     /// # Errors
-    /// Returns [`Exceeded`] if there were too many. From then on [`Self::may_authenticate`] also returns it, until the address has quota
-    /// again.
+    /// Returns [`Exceeded`] if there were too many failed authentications from the address. From then on, [`Self::may_authenticate`] also
+    /// returns this error, until the address has quota again.
     pub fn failed(&self, address: Option<ClientAddress>) -> Result<(), Exceeded> {
         let Some(address) = address else { return Ok(()) };
         self.failed.charge(address).inspect_err(|exceeded| {
@@ -185,7 +186,7 @@ impl AnonymousLimits {
         })
     }
 
-    /// Checks whether an address may authenticate with a token that is not known yet.
+    /// Checks whether an address may authenticate with a token that has not recently been found valid.
     ///
     /// # Errors
     /// Returns [`Exceeded`] after too many failed authentications.
@@ -206,8 +207,8 @@ impl AnonymousLimits {
         Err(self.failed.exceeded(address, retry_after))
     }
 
-    /// Whether a failed authentication may be logged now. If so, returns the number of log lines suppressed since the last one; if not,
-    /// counts this one as suppressed and returns `None`.
+    /// Checks whether a failed authentication may be logged now. If so, returns the number of log lines that were suppressed since the last
+    /// one was written. Otherwise, counts a suppressed line and returns `None`.
     pub fn may_log(&self) -> Option<u64> {
         if self.lines.check().is_ok() {
             return Some(self.suppressed.swap(0, Ordering::Relaxed));

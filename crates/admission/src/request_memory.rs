@@ -1,14 +1,15 @@
-//! The memory of all requests in flight: one budget for all listeners.
+//! Limits the memory of all requests in flight with one budget that all listeners share.
 //!
-//! A request is charged for the bytes of its body as they arrive. One that declares a length is rejected at once if that length does not
-//! fit. The data that is built from one byte of a body (text, trees, encoded and decoded messages) takes up to [`MEMORY_PER_BYTE`] bytes,
-//! so with a budget of N bytes, bodies may total N / [`MEMORY_PER_BYTE`] bytes. A request beyond this is rejected and may be retried.
-//! Streams are charged for the message that is being read, reflection streams for data that they may leave unread, uploads for data that is
-//! waiting to be stored, WebSocket connections for their buffers and for data that is waiting to be sent, and responses for the part that
-//! the client has not received yet: an encoded byte takes one byte, so [`MEMORY_PER_BYTE`] of them count as one byte of a body.
+//! A request is charged for the bytes of its body as they arrive. A request that declares a length is rejected at once if the budget has no
+//! room for that length. The data that is built from one byte of a body (text, trees, encoded and decoded messages) takes up to
+//! [`MEMORY_PER_BYTE`] bytes, so with a budget of N bytes, bodies may total N / [`MEMORY_PER_BYTE`] bytes. A request beyond this limit is
+//! rejected and may be retried. Streams are charged for the message that is being read, reflection streams for data that they may leave
+//! unread, uploads for data that is waiting to be stored, WebSocket connections for their buffers and for data that is waiting to be sent,
+//! and responses for the part that the client has not received yet. An encoded byte of a response takes only one byte of memory, so
+//! [`MEMORY_PER_BYTE`] of them are charged like one byte of a body.
 //!
-//! Bytes that were declared but have not arrived take no memory. If they were charged as well, a few requests that never send their bodies
-//! could block all others.
+//! Bytes that a request has declared but not sent take no memory and are not charged: otherwise, a few requests that never send their
+//! bodies could block all others.
 
 mod shares;
 
@@ -27,20 +28,21 @@ use crate::{client_address::ClientAddress, credential::secret};
 use shares::Shares;
 pub use shares::{Exhausted, MemoryShare};
 
-/// Bytes of memory that one byte of a body can take.
+/// The maximum number of bytes of memory that processing one byte of a body takes.
 pub const MEMORY_PER_BYTE: usize = 8;
 
-/// The part of a body, in bytes, that is charged when the body begins: 8 KiB of memory, for the request itself and the data read ahead.
+/// The number of body bytes that are charged when a body begins. They correspond to 8 KiB of memory, for the request itself and the data
+/// read ahead.
 const INITIAL_CHARGE: usize = 1024;
 
 static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).with_unit("{call}").build());
 
-/// Distinguishes valid tokens from others.
+/// Checks whether tokens are valid, to tell authenticated callers from anonymous ones.
 pub trait TokenValidity: fmt::Debug + Send + Sync {
-    /// Whether a secret was found valid recently. Does not look it up.
+    /// Returns whether the secret was recently found to be valid, without looking it up.
     fn is_known(&self, secret: &str) -> bool;
 
-    /// Looks up whether a secret is valid. An invalid one counts as a failed authentication of the address.
+    /// Looks up whether the secret is valid. An invalid secret is charged to the address as a failed authentication.
     fn look_up<'a>(&'a self, address: Option<ClientAddress>, secret: &'a str) -> BoxFuture<'a, bool>;
 }
 
@@ -60,7 +62,7 @@ impl RequestSender {
         }
     }
 
-    /// Returns the address that the request is charged to. `None` if it is not known.
+    /// Returns the client address to which the request is charged, or `None` if it is not known.
     pub fn address(&self) -> Option<ClientAddress> {
         self.address
     }
@@ -74,11 +76,11 @@ impl fmt::Debug for RequestSender {
     }
 }
 
-/// The budget. Cheap to clone; all clones share it.
+/// The memory budget for all requests in flight. Cheap to clone; all clones share the budget.
 #[derive(Clone, Debug)]
 pub struct RequestMemory {
     shares: Arc<Shares>,
-    /// Recognises valid tokens. If `None`, no token is treated as known.
+    /// Recognizes valid tokens. If `None`, every caller is treated as having no valid token.
     tokens: Option<Arc<dyn TokenValidity>>,
 }
 
@@ -97,7 +99,7 @@ impl RequestMemory {
         Self::new(usize::MAX, 0)
     }
 
-    /// Returns the same budget, which uses `tokens` to recognise callers with a valid token.
+    /// Makes the budget use `tokens` to recognize callers with a valid token.
     #[must_use]
     pub fn with_tokens(self, tokens: Arc<dyn TokenValidity>) -> Self {
         Self {
@@ -106,7 +108,7 @@ impl RequestMemory {
         }
     }
 
-    /// Returns the share that a request is charged to, as far as this is known without a lookup.
+    /// Returns the share to which a request is charged, without looking up its token: an unknown token counts as no token.
     pub fn holder(&self, from: &RequestSender) -> MemoryShare {
         let is_known = |tokens: &Arc<dyn TokenValidity>| from.secret.as_deref().is_some_and(|secret| tokens.is_known(secret));
         if self.tokens.as_ref().is_some_and(is_known) {
@@ -116,7 +118,7 @@ impl RequestMemory {
         }
     }
 
-    /// Whether the token of a request is valid. Looks it up if it is not known yet.
+    /// Returns whether the token of a request is valid. Looks the token up unless it was recently found to be valid.
     pub async fn has_valid_token(&self, from: &RequestSender) -> bool {
         match (&self.tokens, from.secret.as_deref()) {
             (Some(tokens), Some(secret)) => tokens.is_known(secret) || tokens.look_up(from.address, secret).await,
@@ -136,15 +138,15 @@ impl RequestMemory {
         }
     }
 
-    /// Returns the number of body bytes that are currently charged.
+    /// Returns the total charged to all holders, in body bytes.
     pub fn used(&self) -> usize {
         self.shares.used()
     }
 
-    /// Checks whether a request may begin whose body is not charged yet.
+    /// Checks whether there is room to begin a request, before any of its body is charged.
     ///
     /// # Errors
-    /// Returns [`Exhausted`] while more is charged than the share allows.
+    /// Returns [`Exhausted`] while the memory charged to the holder exceeds its share.
     pub fn check(&self, holder: MemoryShare) -> Result<(), Exhausted> {
         if !parley_fault::is_on(Protection::RequestMemory) {
             return Ok(());
@@ -152,7 +154,7 @@ impl RequestMemory {
         Self::room(self.shares.check(holder, 0))
     }
 
-    /// Counts rejections in the metric, and returns the outcome.
+    /// Counts a rejection in the metric for rejected calls, and returns `outcome` unchanged.
     fn room(outcome: Result<(), Exhausted>) -> Result<(), Exhausted> {
         if outcome.is_err() {
             REFUSED.add(1, &[KeyValue::new(names::REASON, "memory")]);
@@ -183,15 +185,15 @@ pub struct MemoryCharge {
 struct Held {
     holder: MemoryShare,
     bytes: usize,
-    /// How many of these bytes have not arrived yet.
+    /// The number of bytes that were charged in advance and have not arrived yet.
     ahead: usize,
 }
 
 impl MemoryCharge {
-    /// Begins a body of `length` bytes: charges the first part of it, provided that all of it would fit.
+    /// Begins a body of `length` bytes. Charges the first `INITIAL_CHARGE` bytes of it, provided that the whole body would fit.
     ///
     /// # Errors
-    /// Returns [`Exhausted`] if the whole body does not fit; nothing more is charged then.
+    /// Returns [`Exhausted`] if the whole body does not fit, in which case nothing is charged for it.
     pub fn begin(&self, length: usize) -> Result<(), Exhausted> {
         let mut held = self.held();
         let ahead = if parley_fault::is_on(Protection::MemoryShares) {
@@ -211,7 +213,7 @@ impl MemoryCharge {
     /// Charges body bytes that have arrived, except those that were charged when the body began.
     ///
     /// # Errors
-    /// Returns [`Exhausted`] if they do not fit; the charge stays as it was.
+    /// Returns [`Exhausted`] if the bytes do not fit, in which case the charge is unchanged.
     pub fn received(&self, bytes: usize) -> Result<(), Exhausted> {
         let mut held = self.held();
         let covered = held.ahead.min(bytes);
@@ -221,7 +223,7 @@ impl MemoryCharge {
         Ok(())
     }
 
-    /// Moves the charged bytes, and all later ones, to the share of another holder.
+    /// Moves the charged bytes to the share of another holder. Later bytes are charged to that share as well.
     pub fn transfer(&self, to: MemoryShare) {
         let mut held = self.held();
         if held.holder != to {
@@ -238,7 +240,7 @@ impl MemoryCharge {
     /// Charges additional bytes of a body.
     ///
     /// # Errors
-    /// Returns [`Exhausted`] if they do not fit; the charge stays as it was.
+    /// Returns [`Exhausted`] if the bytes do not fit, in which case the charge is unchanged.
     pub fn add(&self, bytes: usize) -> Result<(), Exhausted> {
         let mut held = self.held();
         self.memory.take(held.holder, bytes)?;
@@ -246,7 +248,7 @@ impl MemoryCharge {
         Ok(())
     }
 
-    /// Releases bytes of a body, or everything if less is charged.
+    /// Releases `bytes` of the charge, or the whole charge if it is smaller.
     pub fn release(&self, bytes: usize) {
         let mut held = self.held();
         let bytes = bytes.min(held.bytes);
@@ -254,22 +256,22 @@ impl MemoryCharge {
         held.bytes -= bytes;
     }
 
-    /// Releases everything, at the end of a body. Another body may begin afterwards.
+    /// Releases the whole charge at the end of a body. Another body may begin afterwards.
     pub fn end(&self) {
         let mut held = self.held();
         self.memory.shares.release(held.holder, held.bytes);
         (held.bytes, held.ahead) = (0, 0);
     }
 
-    /// Charges another `bytes`, even if that exceeds the budget, because the data is already in memory.
+    /// Charges another `bytes` for data that is already in memory, even if that exceeds the budget.
     pub fn grow(&self, bytes: usize) {
         let mut held = self.held();
         self.memory.shares.charge_unchecked(held.holder, bytes);
         held.bytes += bytes;
     }
 
-    /// Sets the charge to exactly `bytes`, even if there is no room, because the data already exists. Other requests are rejected until
-    /// there is room again.
+    /// Sets the charge to exactly `bytes`, for data that is already in memory, even if that exceeds the budget. Other requests are then
+    /// rejected until there is room again.
     pub fn hold(&self, bytes: usize) {
         let mut held = self.held();
         if held.bytes == bytes {

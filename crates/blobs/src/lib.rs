@@ -1,4 +1,5 @@
-//! Object storage for file content: a local folder, or an S3-compatible store. Objects have opaque names.
+//! Object storage for file content, in a local folder or an S3-compatible store. Callers choose the object names, which have no meaning to
+//! the store.
 
 use std::{
     ops::Range,
@@ -22,41 +23,41 @@ use parley_types::error::{Error, Result};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-/// Size in bytes of the parts that are sent to the store: the minimum that S3 accepts.
+/// Size in bytes of the parts of an upload to S3: the minimum that S3 accepts.
 const PIECE: usize = 5 * 1024 * 1024;
 
-/// Size in bytes of the parts that are written to a folder.
+/// Size in bytes of the parts in which an object is written to a local folder.
 const PIECE_OF_FOLDER: usize = 256 * 1024;
 
-/// Maximum number of parts of one object in flight. Together with the size of a part, this bounds the memory of an upload.
+/// Maximum number of parts in flight per object. Together with the part size, this bounds the memory that an upload uses.
 const UNDER_WAY: usize = 2;
 
-/// The number of bytes that are read at once from a file in a folder. This bounds the memory of a download.
+/// The number of bytes that are read at once from a file in a local folder. This bounds the memory that a download uses.
 const READ: u64 = 64 * 1024;
 
-/// Maximum number of concurrent reads.
+/// Maximum number of concurrent reads, each of which keeps a file open.
 const READS: usize = 32;
 
-/// How often, and for how long, a failed request to the store is retried while the caller waits.
+/// How often, and for how long in total, a failed request to S3 is retried while the caller waits.
 const RETRIES: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Configuration of the store.
+/// Configuration of the object store.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `file:FOLDER`, or `s3://BUCKET/PREFIX`.
+    /// Where the objects are stored: `file:FOLDER` or `s3://BUCKET/PREFIX`.
     pub url: String,
 }
 
-/// A store of objects. Cheap to clone.
+/// An object store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Storage {
     place: Place,
-    /// Opened on first use, so that a missing folder does not keep the service from working without files.
+    /// The backend, opened on first use: the service can start and work without files even if the folder cannot be opened.
     store: Arc<OnceLock<Arc<dyn ObjectStore>>>,
     /// Limits concurrent reads, because each of them keeps a file open.
     reads: Arc<Semaphore>,
-    /// Tasks that continue after their callers were dropped.
+    /// Tasks that continue to run if their callers are dropped.
     tasks: TaskTracker,
 }
 
@@ -66,21 +67,21 @@ enum Place {
     Bucket { name: String, prefix: Path },
 }
 
-/// A stream of bytes.
+/// The content of an object, as a stream of chunks.
 pub type Chunks = BoxStream<'static, Result<Bytes>>;
 
 /// An object that is being written. If it is dropped before it is finished, the object is not created, and the store removes the parts that
 /// it has received.
 #[derive(Debug)]
 pub struct Upload {
-    /// `None` once it is finished.
+    /// The parts written so far, or `None` once the upload is finished.
     parts: Option<WriteMultipart>,
     tasks: TaskTracker,
 }
 
 impl Storage {
-    /// Creates a store. For S3, it reads the usual environment variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`,
-    /// `AWS_ENDPOINT_URL`), and connects on first use.
+    /// Creates a store that is opened on first use. For S3, it then reads the usual environment variables (`AWS_ACCESS_KEY_ID`,
+    /// `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`).
     ///
     /// # Errors
     /// Returns an error if the URL names neither a folder nor a bucket.
@@ -115,9 +116,10 @@ impl Storage {
         }
         let store: Arc<dyn ObjectStore> = match &self.place {
             Place::Folder(folder) => {
-                // Only the owner may enter the folder, so its content needs no restrictive modes.
+                // Only the owner may enter the folder, so the files in it need no restrictive modes.
                 std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-                // A file appears at its path only when it is complete, and its folder is removed with the last file in it.
+                // `LocalFileSystem` creates a file at its path only when the file is complete. With automatic cleanup, it removes a
+                // subfolder with the last file in it.
                 Arc::new(
                     LocalFileSystem::new_with_prefix(folder)?
                         .with_automatic_cleanup(true)
@@ -170,7 +172,7 @@ impl Storage {
         .await
     }
 
-    /// Waits for tasks whose callers were dropped: uploads that are being completed or removed.
+    /// Waits for tasks that still run although their callers were dropped: uploads that are being completed or aborted.
     pub async fn drain(&self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -203,7 +205,7 @@ impl Storage {
         to_its_end(&self.tasks, async move { store.rename(&from, &to).await }).await
     }
 
-    /// Returns the folder that contains the objects. `None` for a bucket.
+    /// Returns the local folder that contains the objects, or `None` if they are stored in a bucket.
     pub fn folder(&self) -> Option<&std::path::Path> {
         match &self.place {
             Place::Folder(folder) => Some(folder),
@@ -211,10 +213,10 @@ impl Storage {
         }
     }
 
-    /// Returns the bytes of an object in `range`. They are read on demand; no file is open in between.
+    /// Returns the bytes of an object in `range`. They are read as the stream is polled, and no file stays open between reads.
     ///
     /// # Errors
-    /// Returns [`Error::NotFound`] if the object does not exist, which a bucket reports only with the first bytes, and
+    /// Returns [`Error::NotFound`] if the object does not exist (for a bucket, the stream returns this error when it is first polled), and
     /// [`Error::Unavailable`] if the store cannot be used.
     pub async fn read(&self, name: &str, range: Range<u64>) -> Result<Chunks> {
         if range.is_empty() {
@@ -248,10 +250,10 @@ impl Storage {
                 }
                 let end = left.end.min(left.start.saturating_add(READ));
                 let start = left.start;
-                // Read in a separate task: a connection without flow-control window stops polling this stream, and a read in progress would
-                // keep its file open.
+                // Read in a separate task: when the flow-control window of a connection is exhausted, the connection stops polling this
+                // stream, and a read in progress would keep its file open.
                 let piece = to_its_end(&tasks, async move {
-                    // The semaphore is never closed.
+                    // `acquire` cannot fail, because the semaphore is never closed.
                     let _reading = reads.acquire().await;
                     store.get_range(&path, start..end).await
                 })
@@ -261,7 +263,7 @@ impl Storage {
         })
     }
 
-    /// Writes an object, reads it back and removes it.
+    /// Checks that the store works, by writing an object, reading it back and removing it.
     ///
     /// # Errors
     /// Returns the error of the step that failed.
@@ -288,7 +290,7 @@ impl Storage {
 }
 
 impl Upload {
-    /// Appends bytes. Waits while too many parts are in flight.
+    /// Appends bytes to the object. Waits while too many parts are in flight.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the store failed.
@@ -299,11 +301,11 @@ impl Upload {
         Ok(())
     }
 
-    /// Completes the object. Once this has returned, the object is stored durably. If the future is dropped, the object is completed or
-    /// removed.
+    /// Completes the object, which is stored durably once this returns successfully. If the future is dropped, the object is still
+    /// completed or removed.
     ///
     /// # Errors
-    /// Returns [`Error::Unavailable`] if the store failed; the object does not exist then.
+    /// Returns [`Error::Unavailable`] if the store failed, in which case the object does not exist.
     pub async fn finish(mut self) -> Result<()> {
         if let Some(parts) = self.parts.take() {
             to_its_end(&self.tasks, parts.finish()).await?;
@@ -312,7 +314,7 @@ impl Upload {
     }
 }
 
-/// Runs work to completion even if its caller is dropped, because an interruption would leave a partial result in the store.
+/// Runs `work` to completion even if its caller is dropped, because an interruption would leave a partial object in the store.
 async fn to_its_end<T: Send + 'static>(
     tasks: &TaskTracker,
     work: impl Future<Output = object_store::Result<T>> + Send + 'static,
@@ -329,8 +331,7 @@ async fn to_its_end<T: Send + 'static>(
 impl Drop for Upload {
     fn drop(&mut self) {
         let Some(parts) = self.parts.take() else { return };
-        // If the client disconnects, the call is dropped at whichever await it has reached. `drop` cannot await, so abort the upload in a
-        // task.
+        // An upload is dropped unfinished when its client disconnects, for example. `drop` cannot await, so abort the upload in a task.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let abort = async move {
                 if let Err(error) = parts.abort().await {

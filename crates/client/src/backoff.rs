@@ -1,4 +1,4 @@
-//! Delays before a retry: exponential with jitter, and never shorter than the server requests.
+//! Computes the delay before a retry: exponential back-off with jitter, and never less than the delay that the server requests.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tonic_types::StatusExt as _;
 /// The nominal delay before the first retry. It doubles with each further retry.
 const FIRST: Duration = Duration::from_millis(200);
 
-/// The longest delay, which bounds how late the client notices the end of an outage.
+/// The maximum delay, which bounds how long after the end of an outage the client reconnects.
 const LONGEST: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -23,12 +23,12 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Resets the delay after a response was received.
+    /// Resets the delay to its initial value. Called after each response.
     pub fn reset(&mut self) {
         self.next = FIRST;
     }
 
-    /// Returns the delay before the next attempt after this status.
+    /// Returns the delay before the next attempt, given the status with which the last one failed.
     pub fn pause(&mut self, status: &Status) -> Duration {
         let asked = status
             .get_details_retry_info()

@@ -1,4 +1,4 @@
-//! Checks that each delivery continues the one before it, across all streams of one client.
+//! Checks that each event delivery continues the one before it, across all streams that one client opens.
 
 use parley_proto::{EventDelivery, SubscribeResponse};
 
@@ -6,7 +6,7 @@ use super::Error;
 
 #[derive(Debug, Default)]
 pub(super) struct Chain {
-    /// The seq of the last event received. `None` until an event is received, because nothing is known about earlier events.
+    /// The seq of the last event received, or `None` if none was received yet, in which case the next event may have any `prev_seq`.
     last_seq: Option<u64>,
     /// The highest seq up to which a bookmark claimed that everything was sent.
     bookmarked: u64,
@@ -14,7 +14,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Records that a new stream was opened. It continues where the last one ended.
+    /// Records that a new stream was opened. The new stream continues where the last one ended.
     pub fn stream_opened(&mut self) {
         self.just_resumed = true;
     }
@@ -24,7 +24,7 @@ impl Chain {
         *self = Self::default();
     }
 
-    /// Checks a response.
+    /// Checks the events and the bookmark of a response against everything received before.
     ///
     /// # Errors
     /// Returns [`Error::ChainBroken`] if an event is missing, repeated or out of order, and [`Error::BookmarkWrong`] if a bookmark
@@ -33,7 +33,7 @@ impl Chain {
         for EventDelivery { prev_seq, event, .. } in &response.events {
             let (seq, prev_seq) = (event.as_ref().map_or(0, |event| event.seq), *prev_seq);
             if let Some(last_seq) = self.last_seq {
-                // Right after resuming, the event before this one may have been trimmed; `prev_seq` is 0 then.
+                // Right after resuming, the predecessor of the first event may have been trimmed, in which case `prev_seq` is 0.
                 let trimmed = self.just_resumed && prev_seq == 0;
                 if seq <= last_seq || (prev_seq != last_seq && !trimmed) {
                     return Err(Error::ChainBroken { seq, prev_seq, last_seq });

@@ -1,4 +1,4 @@
-//! A session of a durable consumer that survives disconnections.
+//! A client for durable consumers that reopens its session after disconnections.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -22,16 +22,16 @@ use super::{
     subscriber::silent_server,
 };
 
-/// The number of requests that may wait to be sent.
+/// The capacity of the queue of requests that wait to be sent on the stream.
 const REQUEST_QUEUE: usize = 16;
 
-/// The default interval between bookmarks. A server that sends nothing for three times as long is considered dead.
+/// The default interval between bookmarks. A server that sends nothing for three intervals is considered dead.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// How often a standby consumer checks whether its shard is free.
 const STANDBY_POLL_INTERVAL: Duration = Duration::from_secs(3);
 
-/// The behaviour of a consumer when another session takes over its shard.
+/// What a consumer does when another session takes over its shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnTakeover {
     /// The consumer ends with [`Error::TakenOver`]: another instance was started to do the work.
@@ -44,10 +44,10 @@ pub enum OnTakeover {
 /// Options of a [`Consumer`].
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The number of events that may be in flight. As [`Consumer::next`] returns events, it grants credit for more.
+    /// The maximum number of events that may be in flight. As [`Consumer::next`] returns events, it grants credit for more.
     pub window: u32,
     pub on_takeover: OnTakeover,
-    /// Maximum interval between bookmarks, 1 to 60 seconds. A server that sends nothing for three times as long is considered dead.
+    /// Maximum interval between bookmarks, 1 to 60 seconds. A server that sends nothing for three intervals is considered dead.
     pub heartbeat: Duration,
 }
 
@@ -70,8 +70,8 @@ pub struct Consumer {
     open: ConsumeOpen,
     options: Options,
     session: Option<Session>,
-    /// The status with which the session ended while a commit was pending. The next call of [`Self::next`] reports it, because events are
-    /// delivered again after it.
+    /// The status with which the session ended while a commit was pending. The next call to [`Self::next`] reports it, so that the caller
+    /// knows that uncommitted events will be delivered again.
     broken: Option<Status>,
     backoff: Backoff,
     resume_at: Option<Instant>,
@@ -94,8 +94,8 @@ fn request(request: consume_request::Request) -> ConsumeRequest {
 }
 
 impl Consumer {
-    /// Creates a consumer, which opens its session on the first call of [`Self::next`]. `open` contains the account, consumer, shard and
-    /// filter, and the start of a new consumer. Its credit and heartbeat are replaced by those of `options`.
+    /// Creates a consumer, which opens its session on the first call to [`Self::next`]. `open` specifies the account, consumer, shard and
+    /// filter, and the position at which a new consumer starts. The credit and heartbeat in `open` are replaced by those in `options`.
     pub fn new(server: Server, open: ConsumeOpen, options: Options) -> Self {
         Self {
             events: EventsServiceClient::new(server.channel()),
@@ -117,14 +117,15 @@ impl Consumer {
         }
     }
 
-    /// Returns the fencing number of the open session. Pass it to stores that can reject an older one.
+    /// Returns the fencing number of the open session, or `None` if no session is open. Pass it to stores that can reject writes with an
+    /// older fencing number.
     pub fn fence(&self) -> Option<u64> {
         self.session.as_ref().map(|session| session.fence)
     }
 
     /// Returns the next step: events and bookmarks that were checked against the chain. After [`Step::Resuming`], events that were not
-    /// committed are delivered again. Cancel safe, except while a session is being opened: the next call then opens another one, which
-    /// takes over.
+    /// committed are delivered again. Cancel safe, except while a session is being opened: after a cancellation there, the next call opens
+    /// another session, which takes over the shard.
     ///
     /// # Errors
     /// Returns [`Error`]. The consumer cannot be used afterwards, except after [`Error::LostPosition`] once the consumer was reset on the
@@ -150,8 +151,8 @@ impl Consumer {
                     events: session.returned,
                     bytes: 0,
                 };
-                // This fails if the session has ended, which the next receive reports. If the queue is full, the credit is granted with the
-                // next response.
+                // Ignore a failure to send: if the session has ended, the next call to `receive` reports it, and if the queue is full, the
+                // credit is granted with the next response.
                 let _ = session
                     .requests
                     .try_send(request(consume_request::Request::Credit(credit)))
@@ -161,8 +162,8 @@ impl Consumer {
         Ok(Step::Response(response))
     }
 
-    /// Commits that everything up to the cursor of a delivery or bookmark is processed, and returns the stored cursor. Returns `None` if no
-    /// session is open or the session ends before the commit is acknowledged; events that were not committed are then delivered again.
+    /// Commits that everything up to `cursor`, which a delivery or bookmark contained, was processed. Returns the stored cursor, or `None`
+    /// if no session is open or the session ends before the commit is acknowledged, in which case uncommitted events are delivered again.
     ///
     /// # Errors
     /// Returns [`Error::Refused`] for a cursor that does not belong to this session, [`Error::TakenOver`] if a newer session owns the
@@ -171,7 +172,7 @@ impl Consumer {
         let Some(session) = &mut self.session else { return Ok(None) };
         let commit = request(consume_request::Request::Commit(ConsumeCommit { cursor }));
         if session.requests.send(commit).await.is_err() {
-            // The next step reports why the session ended.
+            // The next call to `next` reports why the session ended.
             return Ok(None);
         }
         loop {
@@ -186,7 +187,7 @@ impl Consumer {
                     self.end_session(status);
                     return Err(error);
                 }
-                // The session broke or went silent. The next step reports this and opens another one.
+                // The session broke or went silent. The next call to `next` reports this and schedules the opening of another session.
                 Ok(Ok(None)) => return Ok(self.end_session(Status::unavailable("the session ended"))),
                 Ok(Err(status)) => return Ok(self.end_session(status)),
                 Err(_) => return Ok(self.end_session(silent_server())),
@@ -265,7 +266,7 @@ impl Consumer {
 
 async fn open(mut events: EventsServiceClient<Channel>, server: &Server, open: ConsumeOpen) -> Result<Session, Status> {
     let (requests, saying) = mpsc::channel(REQUEST_QUEUE);
-    // Cannot fail: the queue is empty.
+    // Sending cannot fail, because the queue is empty.
     let _ = requests.try_send(request(consume_request::Request::Open(open)));
     let mut stream = events.consume(server.request(ReceiverStream::new(saying))).await?.into_inner();
     let Some(Response::Opened(opened)) = stream.message().await?.and_then(|message| message.response) else {

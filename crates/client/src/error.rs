@@ -1,4 +1,4 @@
-//! The errors that end a client: only those that retrying would not fix.
+//! The errors that end a client, all of which retrying would not fix.
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -6,8 +6,8 @@ use tonic_types::StatusExt as _;
 /// Why a client ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The position is lost: the log does not continue what the client has received. The client has to start again, with a snapshot or at
-    /// the oldest event.
+    /// The client's position is lost: the log does not continue from it. The client has to start again, from a snapshot or at the oldest
+    /// event.
     #[error("{0}")]
     LostPosition(LostPosition),
     /// The server rejected the request, and would reject it again.
@@ -16,27 +16,27 @@ pub enum Error {
     /// A newer session owns the consumer's shard.
     #[error("a newer session has taken over this shard of the consumer")]
     TakenOver,
-    /// An event is missing, repeated or out of order. This must never be ignored.
+    /// An event is missing, repeated or out of order. Callers must never ignore this error.
     #[error("broken event chain: event {seq} has prev_seq {prev_seq}, but the last event received is {last_seq}")]
     ChainBroken {
-        /// The seq of the event received.
+        /// The seq of the event that violates the chain.
         seq: u64,
-        /// The `prev_seq` of the event received.
+        /// The `prev_seq` of the event that violates the chain.
         prev_seq: u64,
-        /// The seq of the event received before it.
+        /// The seq of the last event received before the violation.
         last_seq: u64,
     },
-    /// A bookmark contradicts the events.
+    /// A bookmark contradicts the events that the client received.
     #[error("invalid bookmark: it confirmed all events up to seq {bookmarked}, but event {seq} contradicts it")]
     BookmarkWrong {
         /// The seq up to which the bookmark claimed that everything was sent.
         bookmarked: u64,
-        /// The seq of the event that contradicts it.
+        /// The seq of the event that contradicts the bookmark.
         seq: u64,
     },
 }
 
-/// The position of the client cannot be continued.
+/// The client cannot resume at its position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", match .reason {
     LostReason::Expired => format!(
@@ -53,23 +53,23 @@ pub struct LostPosition {
     pub reason: LostReason,
     pub earliest_seq: u64,
     pub head_seq: u64,
-    /// The identity of the log's history.
+    /// The identifier of the log's current history. It changes when the history is replaced, for example by a restore.
     pub epoch: String,
 }
 
-/// Why a position cannot be continued.
+/// Why a client cannot resume at its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostReason {
     /// The events after the cursor were trimmed.
     Expired,
     /// The cursor is ahead of the log.
     AheadOfLog,
-    /// The history of the log was replaced.
+    /// The history of the log was replaced, for example by a restore.
     EpochChanged,
 }
 
-/// Whether the same request may succeed later. A broken connection results in one of several codes, but the status never contains an
-/// `ErrorInfo`.
+/// Returns whether the same request may succeed later. A broken connection is reported with one of several codes, but its status never
+/// contains an `ErrorInfo`, unlike errors from the service.
 pub(super) fn is_retryable(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => true,
@@ -78,7 +78,7 @@ pub(super) fn is_retryable(status: &Status) -> bool {
     }
 }
 
-/// Converts a status after which the client cannot resume.
+/// Converts a status that is not retryable to the error that ends the client.
 pub(super) fn refusal(status: &Status) -> Error {
     let Some(info) = status.get_details_error_info() else {
         return Error::Refused(Box::new(status.clone()));

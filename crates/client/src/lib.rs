@@ -1,9 +1,9 @@
-//! A client of the event stream. It resumes after any disconnection, checks the chain of `prev_seq`, and reports a lost position as an
-//! error instead of treating it as a broken connection.
+//! A client for the event stream. It resumes after any disconnection, checks that the `prev_seq` values form an unbroken chain, and reports
+//! a lost position as an error instead of treating it as a broken connection.
 //!
-//! [`Subscriber`] stores its cursor itself; for [`Consumer`], the server stores the position of a durable consumer. Both reconnect with
-//! back-off and jitter, detect a server that has gone silent, and end only with an [`Error`] that retrying would not fix. The crate
-//! `parley-conformance` is a misbehaving server to test this and any other client against.
+//! A [`Subscriber`] keeps its cursor in memory; for a [`Consumer`], the server stores the position. Both reconnect with back-off and
+//! jitter, detect a server that has gone silent, and end only with an [`Error`] that retrying would not fix. The crate `parley-conformance`
+//! provides a misbehaving server for testing this and any other client.
 //!
 //! `examples/follow.rs` is a complete program.
 

@@ -1,4 +1,4 @@
-//! The address, the TLS settings and the token that a client connects with.
+//! Configures the connection of a client: its address, TLS settings and token.
 
 use std::time::Duration;
 
@@ -17,19 +17,19 @@ pub struct Server {
     secret: MetadataValue<Ascii>,
 }
 
-/// TLS settings, in PEM format. The default suffices for a service whose certificate is signed by an authority that the system trusts.
+/// TLS settings, in PEM format. The defaults suffice if the service's certificate is signed by an authority that the system trusts.
 #[derive(Clone, Debug, Default)]
 pub struct TlsSettings {
-    /// The authority that signed the service's certificate. `None` for the authorities that the system trusts.
+    /// The certificate of the authority that signed the service's certificate. If `None`, the system's trusted authorities are used.
     pub ca: Option<String>,
     /// The name in the service's certificate, if it differs from the host in the address.
     pub name: Option<String>,
-    /// The certificate and the private key of this client.
+    /// The certificate and the private key with which this client authenticates.
     pub identity: Option<(String, String)>,
 }
 
 impl TlsSettings {
-    /// Applies these settings to an endpoint whose address begins with `https`. Leaves other endpoints unchanged.
+    /// Applies these settings to the endpoint if its address begins with `https`; otherwise, returns the endpoint unchanged.
     ///
     /// # Errors
     /// Returns a message if a certificate cannot be used, or if this crate was built without its feature `tls`.
@@ -68,7 +68,7 @@ impl TlsSettings {
 
 impl Server {
     /// Creates a client that connects on first use, and again whenever the connection breaks. Pings detect a dead connection within 40
-    /// seconds. With `https`, the client trusts the system's authorities; see [`Self::connect_with`] for others.
+    /// seconds. With `https`, the client trusts the system's certificate authorities; use [`Self::connect_with`] for others.
     ///
     /// # Errors
     /// Returns a message if the address or the token is malformed.
@@ -76,7 +76,7 @@ impl Server {
         Self::connect_with(address, token, &TlsSettings::default())
     }
 
-    /// Like [`Self::connect`], with these TLS settings if the address begins with `https`.
+    /// Like [`Self::connect`], but uses the given TLS settings if the address begins with `https`.
     ///
     /// # Errors
     /// Returns a message if the address, the token or a certificate is malformed.
@@ -98,7 +98,7 @@ impl Server {
         })
     }
 
-    /// Returns the channel, for generated clients.
+    /// Returns the channel, for use by generated gRPC clients.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }

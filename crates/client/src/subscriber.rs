@@ -1,4 +1,4 @@
-//! A subscription that survives the end of its streams.
+//! A subscription to the events of an account that resumes when a stream ends.
 
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ use super::{
     error::{is_retryable, refusal},
 };
 
-/// The trailer with the cursor up to which the server had sent when it ended the stream.
+/// The trailer that contains the cursor of the position up to which the server sent everything before it ended the stream.
 const CURSOR_TRAILER: &str = "parley-cursor-bin";
 
-/// The default interval between bookmarks. A server that sends nothing for three times as long is considered dead.
+/// The default interval between bookmarks. A server that sends nothing for three intervals is considered dead.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The result of [`Subscriber::next`] and [`Consumer::next`](super::Consumer::next).
 #[derive(Debug)]
 pub enum Step {
-    /// Events and bookmarks that were checked against the chain.
+    /// A response whose events and bookmark were checked against everything received before.
     Response(SubscribeResponse),
     /// The stream was lost. The next call waits for `pause` and then resumes after the last cursor.
     Resuming {
@@ -36,8 +36,8 @@ pub enum Step {
     },
 }
 
-/// Follows the events of an account across disconnections. It keeps its cursor in memory: store [`Self::cursor`] with your effects to
-/// resume after a restart.
+/// Follows the events of an account across disconnections. It keeps its cursor in memory. To resume after a restart, store [`Self::cursor`]
+/// together with the results of processing the events.
 #[derive(Debug)]
 pub struct Subscriber {
     client: EventsServiceClient<Channel>,
@@ -51,8 +51,8 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// Creates a subscriber, which connects on the first call of [`Self::next`]. Without `start`, it begins after the newest event at that
-    /// time.
+    /// Creates a subscriber, which connects on the first call to [`Self::next`]. Without `start`, it begins after the event that is the
+    /// newest at the time of that call.
     pub fn new(server: Server, account_id: i64, start: Option<Start>, filter: EventFilter) -> Self {
         let request = SubscribeRequest {
             account_id,
@@ -72,7 +72,7 @@ impl Subscriber {
         }
     }
 
-    /// Sets the interval between bookmarks, 1 to 60 seconds. A server that sends nothing for three times as long is considered dead.
+    /// Sets the interval between bookmarks, 1 to 60 seconds. A server that sends nothing for three intervals is considered dead.
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.heartbeat = every;
@@ -80,7 +80,7 @@ impl Subscriber {
         self
     }
 
-    /// Returns the position after everything that [`Self::next`] returned. `None` before the first position is known.
+    /// Returns the position after everything that [`Self::next`] has returned, or `None` if no position is known yet.
     pub fn cursor(&self) -> Option<&Bytes> {
         match &self.request.start {
             Some(Start::After(cursor)) => Some(cursor),
@@ -88,7 +88,8 @@ impl Subscriber {
         }
     }
 
-    /// Starts at another position, for instance because the old one was lost. Nothing is assumed about earlier events.
+    /// Makes the next call to [`Self::next`] start at another position, for instance because the old one was lost. The first event received
+    /// there is accepted with any `prev_seq`.
     pub fn restart(&mut self, start: Start) {
         self.request.start = Some(start);
         self.stream = None;
@@ -96,7 +97,7 @@ impl Subscriber {
         self.chain.restart();
     }
 
-    /// Returns the next step. Cancel safe: nothing that was received is lost.
+    /// Returns the next response, or reports that the stream was lost and will be resumed. Cancel safe: nothing that was received is lost.
     ///
     /// # Errors
     /// Returns [`Error`]. After [`Error::LostPosition`], call [`Self::restart`] to start at another position. After any other error the
@@ -126,7 +127,7 @@ impl Subscriber {
         let Some(stream) = &mut self.stream else {
             return Err(Status::unavailable("the stream ended"));
         };
-        // Cancel safe: the stream keeps what has arrived.
+        // Cancel safe: the stream buffers everything that has arrived.
         match timeout(silence, stream.message()).await {
             Ok(next) => next?.ok_or_else(|| Status::unavailable("the stream ended")),
             Err(_) => Err(silent_server()),
@@ -135,7 +136,7 @@ impl Subscriber {
 
     async fn open(&mut self) -> Result<(), Status> {
         if matches!(self.request.start, None | Some(Start::Latest(()))) {
-            // Determine the head before opening the stream: if opening fails and is retried, events from in between are not skipped.
+            // Determine the head before opening the stream, so that no events are skipped if opening fails and is retried later.
             let whose = GetLogInfoRequest {
                 account_id: self.request.account_id,
             };
@@ -170,7 +171,7 @@ pub(super) fn silent_server() -> Status {
     Status::unavailable("the server stopped responding")
 }
 
-/// Returns the position after a response.
+/// Returns the cursor of the position after everything in a response.
 fn newest_cursor(response: &SubscribeResponse) -> Option<Bytes> {
     let bookmark = response.bookmark.as_ref().map(|bookmark| bookmark.cursor.clone());
     let complete = response.snapshot_complete.as_ref().map(|complete| complete.cursor.clone());

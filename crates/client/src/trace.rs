@@ -10,12 +10,12 @@ use parley_telemetry::{
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// Creates a span for the processing of an event, by OpenTelemetry's conventions for messaging. If the request that caused the event was
-/// traced, the span is linked to it. It is a link and not a parent, because one request may cause many events, and they may be processed
-/// days later.
+/// Creates a span for the processing of an event, following OpenTelemetry's semantic conventions for messaging. If the request that caused
+/// the event was traced, the span is linked to it. The request's span is linked instead of being the parent, because one request may cause
+/// many events, and they may be processed days later.
 ///
-/// The link requires that the program's `tracing` subscriber has the layer of `tracing-opentelemetry`, in a version compatible with that of
-/// this crate.
+/// The link requires that the program's `tracing` subscriber contains the layer from `tracing-opentelemetry`, in a version compatible with
+/// the one that this crate uses.
 pub fn processing(event: &pb::Event) -> Span {
     let span = tracing::info_span!(
         "process",

@@ -1,8 +1,9 @@
-//! Heavy steps of a request: work that grows with the size of its body or response and borrows from it, so it cannot be passed to a pool.
+//! Runs the heavy steps of a request: CPU-bound work whose duration grows with the size of the request body or response. Such a step
+//! borrows from the request, so it cannot be passed to a pool.
 //!
-//! A heavy step runs in place, while another thread takes over the runtime's worker (`block_in_place`). At most half of the processors run
-//! such steps at once; further ones stay on their worker. Small steps are not run this way, because handing over a worker costs a few
-//! microseconds.
+//! A heavy step runs in place, while another thread takes over the runtime's worker (`block_in_place`). The number of heavy steps that run
+//! this way at once is limited to half the number of processors; further steps block their worker. Small steps always stay on their worker,
+//! because handing over a worker costs a few microseconds.
 
 use std::{
     cell::Cell,
@@ -28,8 +29,8 @@ use tokio::{
 
 use super::{FlagGuard, is_worker};
 
-/// Size in bytes of a message or response up to which its steps stay on the worker: they take a few milliseconds. Each thread that becomes
-/// a worker keeps the memory that it allocates in that role, so most calls should stay below this size.
+/// The maximum size in bytes of a message or response whose steps stay on the worker: they take a few milliseconds. Above it, other threads
+/// become workers, and each of them keeps the memory that it allocates as a worker, so most calls should stay below this size.
 pub const HEAVY_ABOVE: usize = 128 * 1024;
 
 static SLOTS: OnceLock<Semaphore> = OnceLock::new();
@@ -40,13 +41,13 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Allows heavy steps of this process to leave the runtime's workers. Must not be called in a process that only uses the client library:
-/// its tasks may run where no worker can be handed over.
+/// Allows heavy steps in this process to run outside the runtime's workers. Must not be called in a process that only uses the client
+/// library, because its tasks may run where no worker can be handed over.
 pub fn enable() {
     SLOTS.get_or_init(|| Semaphore::new(available_parallelism().map_or(1, |count| count.get().div_ceil(2))));
 }
 
-/// Whether the current thread is a worker that can be handed over. `block_in_place` panics on a single-threaded runtime.
+/// Returns whether the current thread can hand over its worker. `block_in_place` panics on a single-threaded runtime.
 fn is_on_runtime() -> bool {
     Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
@@ -54,7 +55,7 @@ fn is_on_runtime() -> bool {
 /// Runs a heavy step: outside of the runtime's workers if there is a free slot, otherwise in place.
 pub fn heavy<T>(step: impl FnOnce() -> T) -> T {
     let Some(slots) = SLOTS.get() else { return step() };
-    // A step within another step or within a job of a pool is not on a worker.
+    // A step that is nested in another heavy step, or that runs in a pool job, is not on one of the runtime's workers.
     if INSIDE.get() || is_worker() || !is_on_runtime() || !parley_fault::is_on(Protection::HeavySteps) {
         return step();
     }
@@ -64,11 +65,11 @@ pub fn heavy<T>(step: impl FnOnce() -> T) -> T {
     parley_fault::off_worker(|| block_in_place(step))
 }
 
-/// Whether the rest of a request runs as heavy steps, because its large body was read or its response is large.
+/// Whether the rest of a request runs as heavy steps, because its body or its response is large.
 #[derive(Debug, Default)]
 pub struct Weight(AtomicBool);
 
-/// Provides the weight of a request.
+/// A request that has a [`Weight`].
 pub trait HasWeight {
     fn weight(&self) -> &Weight;
 }
@@ -134,7 +135,7 @@ pub struct WeighedBody<B, W> {
 }
 
 impl<B, W> WeighedBody<B, W> {
-    /// Wraps the body of `request`.
+    /// Wraps `body`, the body of `request`.
     pub fn new(body: B, request: W) -> Self {
         Self { body, request, held: None }
     }
@@ -165,7 +166,7 @@ impl<B: Body<Data = Bytes> + Unpin, W: HasWeight + Unpin> Body for WeighedBody<B
     }
 
     fn size_hint(&self) -> SizeHint {
-        // This is too low while a frame is held, but nothing requests the size then.
+        // While a frame is held, the hint is too low by the size of the frame, but nothing requests the hint at that time.
         self.body.size_hint()
     }
 }

@@ -1,9 +1,9 @@
 //! Bounded pools for CPU-bound work: templates, search, images, index preparation. Such work must not run on a worker of the runtime or in
 //! a writer shard, where all other tasks would wait for it.
 //!
-//! A pool has a number of slots on the blocking threads, a bounded queue in front of them, and a budget per job, which includes the time in
-//! the queue. Each kind of work has its own pool, so that one kind cannot occupy the slots of another. Work that borrows from its request
-//! cannot be passed to a pool; it runs as a step of `heavy`.
+//! A pool runs a limited number of jobs at once on the runtime's blocking threads. Further jobs wait in a bounded queue. Each job has a
+//! time budget, which includes its time in the queue. Each kind of work has its own pool, so that one kind cannot occupy the slots of
+//! another. Work that borrows from its request cannot be passed to a pool; it runs as a heavy step (see the module `heavy`).
 
 mod heavy;
 
@@ -25,14 +25,14 @@ use tokio::{
 
 pub use heavy::{HEAVY_ABOVE, HasWeight, HeavyBody, WeighedBody, Weight, enable, heavy};
 
-/// Retry delay if the queue is full.
+/// The retry delay that is reported to clients if the queue is full or the time budget is exceeded.
 const RETRY: Duration = Duration::from_millis(500);
 
 thread_local! {
     static ON_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the current thread runs a job of a pool.
+/// Returns whether the current thread is running a pool job.
 pub fn is_worker() -> bool {
     ON_WORKER.get()
 }
@@ -52,7 +52,7 @@ pub enum Rejected {
     /// The queue is full.
     #[error("too many jobs are queued for the {0} pool")]
     QueueFull(&'static str),
-    /// The budget was exceeded, in the queue or by the job.
+    /// The time budget of the job was exceeded, while it was queued or running.
     #[error("a job of the {0} pool exceeded its budget")]
     TimedOut(&'static str),
     /// The job panicked.
@@ -69,8 +69,8 @@ impl From<Rejected> for Error {
     }
 }
 
-/// Signals to a job that its result is no longer needed, because its caller was dropped or its budget is exceeded. A job with a loop checks
-/// it in each iteration.
+/// Signals to a job that its result is no longer needed, because its caller was dropped or its time budget is exceeded. A job with a loop
+/// must check the signal in each iteration.
 #[derive(Clone, Debug)]
 pub struct Cancel {
     abandoned: Arc<AtomicBool>,
@@ -78,7 +78,7 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Whether the job should stop.
+    /// Returns whether the job should stop.
     pub fn is_cancelled(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed) || Instant::now() >= self.deadline
     }
@@ -93,7 +93,7 @@ impl Drop for AbandonOnDrop {
     }
 }
 
-/// A place in the queue, until it is dropped.
+/// A place in the queue, which is freed when this value is dropped.
 struct Queued<'p>(&'p AtomicUsize);
 
 impl Drop for Queued<'_> {
@@ -118,7 +118,7 @@ impl Drop for FlagGuard {
     }
 }
 
-/// Runs a job on the current thread as a pool would, for the fuzz targets.
+/// Runs a job on the current thread, marked as a thread of a pool. Used by fuzz targets.
 #[cfg(feature = "faults")]
 pub fn run_as_worker<T>(job: impl FnOnce() -> T) -> T {
     let _worker = FlagGuard::set(&ON_WORKER);
@@ -136,7 +136,7 @@ impl ComputePool {
         }
     }
 
-    /// Runs a job. `budget` bounds the time until the result, including the time in the queue.
+    /// Runs a job and returns its result. `budget` bounds the time until then, including the time in the queue.
     ///
     /// Cancel safe: if the future is dropped, a job that has not started never starts, and a running job is cancelled through its
     /// [`Cancel`]. It keeps its slot until it returns, so abandoned jobs still count against the pool.
@@ -153,7 +153,7 @@ impl ComputePool {
             deadline: Instant::now() + budget,
         };
         let queued = self.enqueue()?;
-        // The semaphore is never closed, so the only error is the deadline.
+        // The semaphore is never closed, so the only possible error is that the deadline has passed.
         let Ok(Ok(slot)) = timeout_at(cancel.deadline, self.slots.acquire()).await else {
             return Err(Rejected::TimedOut(self.name));
         };
@@ -176,7 +176,7 @@ impl ComputePool {
 
     fn enqueue(&self) -> Result<Queued<'_>, Rejected> {
         let queued = Queued(&self.queued);
-        // The counter includes jobs that are about to take a free slot, which leave the queue at once.
+        // `queued` also counts jobs that are about to take a free slot, which leave the queue at once.
         if self.queued.fetch_add(1, Ordering::Relaxed) >= self.queue {
             return Err(Rejected::QueueFull(self.name));
         }

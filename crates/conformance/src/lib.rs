@@ -1,7 +1,7 @@
-//! A server that misbehaves, one scenario at a time, to test clients of the event stream against.
+//! A server that misbehaves on purpose, one scenario at a time, for testing clients of the event stream.
 //!
-//! Account 1 has ten events, regardless of how its streams fail. Start [`serve`] with a [`Scenario`] of [`SCENARIOS`], let the client under
-//! test follow from `earliest` with a heartbeat of one second, and compare how it ends with the scenario's `expect`.
+//! Account 1 has ten events in every scenario. Start [`serve`] with one of the [`SCENARIOS`], let the client under test follow the events
+//! from `earliest` with a heartbeat of one second, and compare the result with the `expect` field of the [`Scenario`].
 //! `examples/misbehaving_server.rs` serves a scenario for clients in other languages.
 
 mod script;

@@ -1,6 +1,6 @@
-//! The scenarios: what the server does in each, and how a client must end.
+//! The scenarios: what the server does in each, and what result a client must end with.
 
-/// A step of the server on one stream.
+/// An action that the server performs on one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Sends this number of correct events after the requested position.
@@ -17,28 +17,28 @@ pub enum Step {
     Disconnect,
     /// Sends nothing more, and keeps the stream open.
     GoSilent,
-    /// As the first step: accepts the call, but never opens the stream.
+    /// Accepts the call, but never opens the stream. Must be the first step.
     NeverOpens,
-    /// Ends the stream with this reason, as the contract specifies.
+    /// Ends the stream with the status that the API contract specifies for this reason.
     End(&'static str),
 }
 
-/// How a client must end.
+/// The result that a client must end with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// It received every event once, in order.
+    /// The client received every event once, in order.
     Everything,
-    /// It stopped with an error: an event is missing, repeated or out of order, or a bookmark is wrong.
+    /// The client stopped with an error: an event is missing, repeated or out of order, or a bookmark is wrong.
     StreamError,
-    /// It stopped and reported that its position is lost, with this reason.
+    /// The client stopped and reported that its position is lost, with this reason.
     Lost(&'static str),
-    /// It stopped and reported that the server rejected the request.
+    /// The client stopped and reported that the server rejected the request.
     Refused,
-    /// It stopped and reported that another session owns its shard.
+    /// The client stopped and reported that another session owns its shard.
     TakenOver,
 }
 
-/// One way to misbehave.
+/// One way in which the server misbehaves, and the result that a client must end with.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     pub name: &'static str,
@@ -60,7 +60,7 @@ const fn scenario(name: &'static str, streams: &'static [&'static [Step]], expec
 
 use Step::{Bookmark, Disconnect, End, Event, Finish, GoSilent, NeverOpens, Send, UnknownKind};
 
-/// All scenarios.
+/// All scenarios, including one in which the server behaves correctly.
 pub const SCENARIOS: &[Scenario] = &[
     scenario("behaves", &[], Expect::Everything),
     scenario(

@@ -1,4 +1,4 @@
-//! The server: performs a scenario on the streams that clients open, and records what they request.
+//! The misbehaving server, which performs a scenario on the streams that clients open and records their requests.
 
 use std::{
     net::SocketAddr,
@@ -29,7 +29,8 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 /// What clients have requested so far.
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
-    /// The position after which each stream was asked to start, in the order in which the streams were opened.
+    /// The start positions that clients requested, one per stream, in the order in which the streams were opened. A stream starts after its
+    /// position.
     pub streams: Vec<u64>,
     /// The highest position that a durable consumer has committed.
     pub committed: u64,
@@ -55,7 +56,7 @@ pub async fn serve(scenario: Scenario, listener: TcpListener, seen: Arc<Mutex<Re
     Ok(address)
 }
 
-/// Encodes a cursor of this server: the seq in eight bytes.
+/// Encodes a cursor, which for this server is the seq in eight big-endian bytes.
 fn cursor(seq: u64) -> Bytes {
     Bytes::copy_from_slice(&seq.to_be_bytes())
 }
@@ -121,7 +122,7 @@ impl Misbehaving {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Performs the steps for the next stream, after a position.
+    /// Performs the scenario's steps for the next stream, which starts after the given position.
     async fn run_scenario(&self, from: u64) -> mpsc::Receiver<Result<SubscribeResponse, Status>> {
         let nth = {
             let mut seen = self.seen();

@@ -11,9 +11,9 @@ use serde_json::{Map, Value as Json};
 /// Changes to an attribute map.
 #[derive(Clone, Debug, Default)]
 pub struct AttributesPatch {
-    /// Replaces the whole map. Applied before `keys`.
+    /// The map that replaces all attributes, if any. Applied before `keys`.
     pub replace: Option<Map<String, Json>>,
-    /// Single keys with their new value; `None` removes the key.
+    /// Individual keys with their new values; `None` removes the key.
     pub keys: Vec<(String, Option<Json>)>,
 }
 
@@ -34,7 +34,7 @@ impl AttributesPatch {
     }
 }
 
-/// Returns one change per key that differs.
+/// Compares two attribute maps, and returns one change per key that differs.
 pub(super) fn attribute_changes(field: &str, before: &Json, after: &Json) -> Vec<Change> {
     let empty = Map::new();
     let object = |json: &Json| json.as_object().cloned().unwrap_or_else(|| empty.clone());

@@ -1,4 +1,4 @@
-//! Audit events: how they are stored, listed, and deleted when they are too old or too many.
+//! Stores and lists audit events, and deletes them when they are too old or too many.
 //!
 //! A call queues its event without waiting, because the event may be recorded while the call is being dropped after a client disconnect.
 //! One task stores the queued events, many with one statement. An event that cannot be stored is counted and logged as an error; its line
@@ -32,18 +32,18 @@ pub use parley_storage::entity::audit_event::Model as AuditRow;
 /// The capacity of the queue. Audited calls are rare, so a full queue means that the database is unavailable.
 const QUEUE: usize = 4096;
 
-/// Maximum number of events per statement.
+/// Maximum number of events that one statement stores.
 const AT_ONCE: usize = 256;
 
-/// The maximum number of attempts to store events, and the pause between them.
+/// The maximum number of attempts to store a batch of events, and the pause between attempts.
 const ATTEMPTS: u32 = 5;
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Maximum number of rows per DELETE statement.
+/// Maximum number of rows that one DELETE statement removes.
 const REMOVED_AT_ONCE: u64 = 5_000;
 
-/// How many refused calls without a token are stored in a burst; the sustained rate is one per second. All of them together can occupy at
-/// most as much of the table as one account's refused calls.
+/// How many refused calls without a valid token are stored in a burst; the sustained rate is one per second. Together, such calls can
+/// occupy at most as much of the table as the refused calls of one account.
 const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
 
 /// Why an event was not stored.
@@ -82,9 +82,9 @@ pub struct NewAuditEvent {
     pub token: Option<TokenId>,
     /// The method, as `parley.v1.Service/Method`.
     pub method: &'static str,
-    /// The field of the request that names the resource, and its value.
+    /// The request field that identifies the affected resource, and its value.
     pub resource: Option<(&'static str, i64)>,
-    /// The address of the client.
+    /// The client's address.
     pub peer: Option<IpAddr>,
     /// The `google.rpc.Code` of the result.
     pub code: i32,
@@ -112,7 +112,7 @@ impl NewAuditEvent {
     }
 }
 
-/// The elements of the queue.
+/// An element of the writer's queue.
 #[derive(Debug)]
 enum Job {
     Store(Box<AuditRow>),
@@ -120,14 +120,14 @@ enum Job {
     Flush(oneshot::Sender<()>),
 }
 
-/// Accepts audit events. Clones share the queue.
+/// Queues audit events for the writer. Clones share the queue.
 #[derive(Clone, Debug)]
 pub struct AuditLog {
     queue: mpsc::Sender<Job>,
     strangers: Arc<DefaultDirectRateLimiter>,
 }
 
-/// Stores the queued events. [`Self::run`] must be running until the server stops.
+/// Stores the queued audit events. [`Self::run`] must be running until the server stops.
 #[derive(Debug)]
 pub struct AuditWriter {
     db: Database,
@@ -135,11 +135,11 @@ pub struct AuditWriter {
 }
 
 impl AuditLog {
-    /// Creates a log, and the writer that has to run for it.
+    /// Creates an audit log, and the writer that must run to store its events.
     pub fn new(db: Database) -> (Self, AuditWriter) {
         let (sender, queue) = mpsc::channel(QUEUE);
         for reason in Lost::ALL {
-            // Export each counter from the start, with the value 0.
+            // Add 0, so that the counter of each reason is exported from the start.
             reason.count(0);
         }
         let strangers = Quota::per_second(NonZeroU32::MIN).allow_burst(STRANGERS_AT_ONCE);
@@ -150,8 +150,8 @@ impl AuditLog {
         (log, AuditWriter { db, queue })
     }
 
-    /// Like [`Self::record`], for a refused call without a valid token. Anyone can make such calls, so their rate is limited; the excess is
-    /// counted as lost.
+    /// Like [`Self::record`], for a refused call without a valid token. Anyone can make such calls, so the rate at which they are recorded
+    /// is limited; the excess is counted as lost.
     pub fn record_stranger(&self, event: NewAuditEvent) {
         if self.strangers.check().is_ok() {
             self.record(event);
@@ -177,7 +177,7 @@ impl AuditLog {
     /// Waits until every event queued so far has been stored or has permanently failed to be stored.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
-        // If the writer has ended, it has stored all events.
+        // Sending fails only if the writer has ended, in which case it has processed all events.
         if self.queue.send(Job::Flush(done)).await.is_ok() {
             let _ = flushed.await;
         }
@@ -185,7 +185,8 @@ impl AuditLog {
 }
 
 impl AuditWriter {
-    /// Stores events until `stop` is cancelled, and then those that are still queued. Events recorded later are only logged.
+    /// Stores events until `stop` is cancelled, then stores the events that are still queued, and returns. Events recorded later are only
+    /// logged.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::with_capacity(AT_ONCE);
         loop {
@@ -255,10 +256,10 @@ fn lost(rows: &[AuditRow], lost: Lost, reason: &str) {
     }
 }
 
-/// Limits on the retained audit events.
+/// Limits on how many audit events are retained, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
-    /// Maximum age, regardless of the number of events.
+    /// The age at which events are deleted, regardless of their number.
     pub age: Duration,
     /// Maximum number of events per account, counted separately for refused and other calls, so that refused calls cannot displace records
     /// of successful ones.
@@ -266,7 +267,7 @@ pub struct Keep {
 }
 
 /// Deletes events that are too old or too many, and returns their number. Checks the number only in accounts with an event since `since`,
-/// because no other account can have exceeded it.
+/// because no other account can have exceeded the limit since then.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.

@@ -1,9 +1,9 @@
-//! Cache keys of the lists that front ends cache: labels, inboxes and teams.
+//! Computes cache keys for the lists that front ends cache: labels, inboxes and teams.
 //!
 //! A key consists of the number of rows in its list and the timestamp of the most recently changed row. Every write to an account has a
-//! later timestamp than all writes before it ([`WriteSet::at`](crate::write::WriteSet)). Therefore two states of a list with the same last
-//! timestamp can differ only by deleted rows, and if the number of rows is equal too, they are identical. Nothing is stored for a key, so
-//! all replicas and both databases agree, and writes to the lists cost nothing extra.
+//! later timestamp than all earlier writes ([`WriteSet::at`](crate::write::WriteSet)). Therefore, two states of a list with the same latest
+//! timestamp can differ only by deleted rows, and if their numbers of rows are also equal, the states are identical. Keys are computed from
+//! the rows and never stored, so all replicas and both databases return the same keys, and writes to the lists cost nothing extra.
 
 use parley_storage::{
     Database,
@@ -18,18 +18,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::auth::caller::Caller;
 
-/// The cache keys of an account's lists as one caller sees them.
+/// The cache keys for an account's lists as one caller sees the lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheKeys {
-    /// The key of the labels.
+    /// The cache key for the list of labels.
     pub label: String,
-    /// The key of the inboxes that the caller can see.
+    /// The cache key for the list of inboxes that the caller can see.
     pub inbox: String,
-    /// The key of the teams. It also covers which of them the caller belongs to.
+    /// The cache key for the list of teams. It also changes when the caller joins or leaves a team.
     pub team: String,
 }
 
-/// The number of rows in a list and their latest timestamp, which is 0 if the list is empty.
+/// The number of rows in a list and the latest timestamp among them, which is 0 if the list is empty.
 #[derive(Clone, Copy, Debug, Default)]
 struct Extent {
     rows: i64,
@@ -91,7 +91,7 @@ async fn extent<E: EntityTrait>(db: &Database, rows: Select<E>, id: E::Column, s
     })
 }
 
-/// Returns a short hash of a set of inboxes, so that the cache key changes with the set: the inboxes that a caller can see can change
+/// Returns a short hash of a set of inbox ids. The cache key includes it, because the set of inboxes that a caller can see can change
 /// without a change to any inbox.
 fn fingerprint(inboxes: &[InboxId]) -> String {
     let mut ids: Vec<i64> = inboxes.iter().map(|id| id.0).collect();

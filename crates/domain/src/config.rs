@@ -1,10 +1,10 @@
-//! The configuration of the domain.
+//! Settings for the domain operations.
 
-/// The configuration of the domain.
+/// The settings that the domain operations depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Whether e-mails can be sent.
     pub mails: bool,
-    /// Maximum number of concurrent searches. Eight times as many can wait.
+    /// Maximum number of concurrent searches. Up to eight times as many searches can wait in the queue.
     pub concurrent_searches: usize,
 }

@@ -1,4 +1,4 @@
-//! Administration of durable consumers: their state, their positions, and resetting them.
+//! Administers durable consumers: returns their state and positions, and resets and deletes them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,19 +22,19 @@ use crate::{
     },
 };
 
-/// A consumer with the state of its log.
+/// A durable consumer with the extent of the event log that it reads.
 #[derive(Clone, Debug)]
 pub struct ConsumerState {
     pub consumer: Consumer,
-    /// The earliest and the newest seq of the log.
+    /// The earliest and the newest seq in the log.
     pub range: LogRange,
-    /// The marks of the events at the positions of its shards, by seq.
+    /// The marks of the events at which the consumer's shards are positioned, by seq.
     pub marks: HashMap<Seq, Mark>,
 }
 
 impl ResponseSubject for ConsumerState {}
 
-/// Selects the marks at the positions of one consumer's shards.
+/// Selects the marks of the events at which one consumer's shards are positioned.
 fn marks_of(consumer: &Consumer, marks: &HashMap<Seq, Mark>) -> HashMap<Seq, Mark> {
     let at = |shard: &consumer::Shard| Some((shard.seq, *marks.get(&shard.seq)?));
     consumer.shards.iter().filter_map(at).collect()
@@ -53,7 +53,7 @@ impl Consumers {
         }
     }
 
-    /// Returns one consumer.
+    /// Returns the consumer with this name.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to the account, and
@@ -66,7 +66,7 @@ impl Consumers {
         Ok(ConsumerState { consumer, range, marks })
     }
 
-    /// Returns up to `limit` consumers whose names sort after `after`, by name.
+    /// Returns up to `limit` consumers whose names sort after `after`, sorted by name.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::NotMember`] if the caller has no access to the account.
@@ -84,7 +84,7 @@ impl Consumers {
         Ok(found.into_iter().map(state).collect())
     }
 
-    /// Moves a consumer to another position in the log.
+    /// Resets a consumer, which moves it to another position in the log.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Denied`] unless the caller is an administrator, [`parley_types::error::Error::NotFound`] if

@@ -1,18 +1,18 @@
-//! The dependencies that the types of the domain share.
+//! The dependencies that all domain types share.
 
 use parley_eventlog::Events;
 use parley_storage::{Database, outage::Outage};
 
 use crate::{audit::AuditLog, auth::tokens::Tokens, files::Files, messages::batch::MessageWriter};
 
-/// The dependencies that the types of the domain share: database, event log, writer, tokens, files and audit log.
+/// The dependencies that all domain types share: database, event log, writer, tokens, files and audit log.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// The database. Types read from it directly and write through `writer`, except for rows outside of accounts.
+    /// The database. Domain types read from it directly. They write through `writer`, except for rows that belong to no account.
     pub(crate) db: Database,
     /// The event log and its broadcaster.
     pub events: Events,
-    /// Executes all writes that append events.
+    /// The writer, which executes all writes that append events.
     pub(crate) writer: MessageWriter,
     /// Access tokens, and the cache of callers.
     pub tokens: Tokens,
@@ -23,7 +23,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Combines the dependencies. `writer` must be running, and all others must use `db`.
+    /// Creates the context. `writer` must be running, and all other dependencies must use `db`.
     pub fn new(db: Database, events: Events, writer: MessageWriter, tokens: Tokens, files: Files, audit: AuditLog) -> Self {
         Self {
             db,
@@ -35,7 +35,7 @@ impl Context {
         }
     }
 
-    /// Whether the database is known to be unavailable.
+    /// Returns whether the database is known to be unavailable.
     pub fn outage(&self) -> Outage {
         self.db.outage().clone()
     }

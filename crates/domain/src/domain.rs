@@ -1,4 +1,4 @@
-//! All types of the domain, built from one context.
+//! Combines all domain types, which are built from one context.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ use crate::{
     search::Search,
 };
 
-/// The types of the domain, one per resource. Clones share the context.
+/// The domain operations, in one type per resource. Clones share the context.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // each type has its own documentation
 pub struct Domain {
-    /// The dependencies that all types share.
+    /// The dependencies that all domain types share.
     pub context: Arc<Context>,
     pub accounts: Accounts,
     pub agent_bots: AgentBots,
@@ -62,7 +62,7 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// Builds all types from a context.
+    /// Builds all domain types from a context.
     pub fn new(context: Context, config: Config) -> Self {
         let context = &Arc::new(context);
         let search = Search::new(context, config.concurrent_searches);

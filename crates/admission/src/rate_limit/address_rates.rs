@@ -1,31 +1,31 @@
-//! Rate limits of activities, per client address and per inbox.
+//! Rate limits for activities such as creating sessions or uploading files, per client address and per inbox.
 
 use std::{hash::Hash, time::Duration};
 
 use super::{Exceeded, keyed_limiter::Limiter};
 use crate::client_address::ClientAddress;
 
-/// An undeclared proxy may use the rates of this many clients: by default, an inbox has ten times the rates of an address. Anybody can pose
-/// as such a proxy, so it may not hold more open resources than one client.
+/// The factor by which the rates of an undeclared proxy exceed those of one client address. By default, the rates per inbox are also ten
+/// times those per address. Any client can pose as an undeclared proxy, so the limit on open resources is not raised for one.
 pub const PROXY_RATE_FACTOR: u32 = 10;
 
 /// Limits per minute. 0 means no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rates {
-    /// New sessions.
+    /// The number of new sessions.
     pub sessions: u32,
-    /// New conversations.
+    /// The number of new conversations.
     pub conversations: u32,
-    /// Messages, and the other calls of [`Activity::Message`].
+    /// The number of messages and of the other calls that count as [`Activity::Message`].
     pub messages: u32,
-    /// Files.
+    /// The number of uploaded files.
     pub files: u32,
-    /// Bytes of requests and files.
+    /// The number of bytes in requests and files.
     pub bytes: u64,
 }
 
 impl Rates {
-    /// Multiplies all limits by a number of clients.
+    /// Multiplies all limits by `clients`, for a proxy that forwards the requests of so many clients.
     pub(super) fn times(self, clients: u32) -> Self {
         Self {
             sessions: self.sessions.saturating_mul(clients),
@@ -44,14 +44,14 @@ pub enum Activity {
     Session,
     /// Opening a conversation.
     Conversation,
-    /// Creating or changing a message, or another call that publishes or may write: typing, a view, resolving a conversation,
-    /// `GetClientSession`.
+    /// Creating or changing a message, or making another call that notifies subscribers or may write to the database: reporting typing or a
+    /// view, resolving a conversation, `GetClientSession`.
     Message,
     /// Uploading a file.
     File,
 }
 
-/// Bytes are counted in units of this size.
+/// The unit in which the rate limiters count bytes.
 pub const BYTES_PER_CELL: usize = 1024;
 
 /// One limiter per field of [`Rates`].
@@ -87,7 +87,7 @@ impl<K: Hash + Eq + Clone> Limiters<K> {
     }
 }
 
-/// A rate per address, which is higher for undeclared proxies.
+/// A rate limit per address, which is higher for undeclared proxies.
 #[derive(Debug)]
 pub struct ByAddress {
     client: Limiter<ClientAddress>,

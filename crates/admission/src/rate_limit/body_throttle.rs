@@ -1,4 +1,4 @@
-//! Limits how fast the bodies of callers without a token are read.
+//! Limits how fast request bodies from callers without a token are read.
 
 use std::{
     pin::Pin,
@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{AnonymousLimits, processing_slots::count};
 use crate::client_address::ClientAddress;
 
-/// Slows the body of one request down to the rate of its address.
+/// Slows down reading the body of one request to the rate that the client's address is allowed.
 #[derive(Debug, Default)]
 pub struct BodyThrottle {
     pause: Option<Pin<Box<Sleep>>>,

@@ -1,5 +1,5 @@
-//! A rate limiter with a rate per key and bounded memory: it drops the states of the least recently used keys, which then have their full
-//! quota again.
+//! A rate limiter with a separate quota for each key. To bound its memory, it evicts the states of the least recently used keys, which then
+//! have their full quota again.
 
 use std::{
     hash::Hash,
@@ -21,22 +21,22 @@ use super::{Exceeded, mutex::lock};
 /// Maximum number of keys that one limiter remembers, at about 100 bytes each.
 pub const MAX_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
 
-/// The burst, and the limiter that applies the rate to each key.
+/// The maximum burst in cells, and the limiter that enforces the rate for each key.
 type Cells<K> = (NonZeroU32, RateLimiter<K, Recent<K>, DefaultClock>);
 
-/// A rate per key: a burst of up to one minute's quota, and an even rate after it.
+/// A rate limit per key, which allows a burst of up to one minute's quota and replenishes the quota evenly.
 #[derive(Debug)]
 pub struct Limiter<K: Hash + Eq + Clone> {
     scope: &'static str,
     quota: &'static str,
     limit: u64,
-    /// `None` for no limit.
+    /// The limiter with its maximum burst, or `None` if there is no limit.
     cells: Option<Cells<K>>,
 }
 
 impl<K: Hash + Eq + Clone> Limiter<K> {
-    /// Creates a limiter of `cells` per minute and key; 0 means no limit. `scope`, `quota` and `limit` describe it in errors: what the
-    /// quota applies to, what it counts, and its limit.
+    /// Creates a limiter that allows `cells` per minute for each key; 0 means no limit. The other parameters describe the limit in errors:
+    /// `scope` names what it applies to, `quota` names what it counts, and `limit` is its value.
     pub fn new(scope: &'static str, quota: &'static str, limit: u64, cells: u32) -> Self {
         let limiter = |cells| {
             let store = Recent(Mutex::new(LruCache::new(MAX_KEYS)));
@@ -50,7 +50,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         }
     }
 
-    /// Charges a key.
+    /// Charges `cells` to the quota of a key.
     ///
     /// # Errors
     /// Returns [`Exceeded`] if the quota of the key is exhausted.
@@ -58,7 +58,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         let (Some((most, limiter)), Some(cells)) = (&self.cells, NonZeroU32::new(cells)) else {
             return Ok(());
         };
-        // A charge of more than one minute's quota is reduced to it, because it could never succeed.
+        // A charge larger than one minute's quota could never succeed, so reduce it to that quota.
         match limiter.check_key_n(key, cells.min(*most)) {
             Ok(Err(until)) => Err(self.exceeded(until.wait_time_from(limiter.clock().now()))),
             _ => Ok(()),

@@ -1,4 +1,4 @@
-//! Locks a mutex even if it is poisoned: the states in this module are valid after every step.
+//! Locks a mutex even if it is poisoned. This is sound because the rate limiters' states are valid after every step.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

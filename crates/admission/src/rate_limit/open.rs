@@ -1,4 +1,4 @@
-//! Limits the number of resources that one address may have open.
+//! Limits the number of streams, downloads and uploads that one address may have open at once.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use parley_fault::Protection;
 use super::{Exceeded, address_rates::PROXY_RATE_FACTOR, mutex::lock};
 use crate::client_address::ClientAddress;
 
-/// A resource that is counted while it is open.
+/// The kinds of resources that are counted while they are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// A pubsub stream, a WebSocket or a health watch.
@@ -41,14 +41,15 @@ impl Resource {
 pub(super) struct Counts(Arc<Mutex<HashMap<(ClientAddress, Resource), usize>>>);
 
 impl Counts {
-    /// Counts an open resource until the permit is dropped. An address may have `most` of a kind open; 0 means no limit.
+    /// Counts an open resource until the permit is dropped. An address may have at most `most` resources of each kind open; 0 means no
+    /// limit.
     ///
     /// # Errors
-    /// Returns [`Exceeded`] if the address has the maximum number open.
+    /// Returns [`Exceeded`] if the address already has the maximum number of resources of this kind open.
     pub fn open(&self, address: Option<ClientAddress>, resource: Resource, most: usize) -> Result<Permit, Exceeded> {
         let key = address.map(|address| (counting_key(address), resource));
         if let Some(key) = key {
-            // Undeclared proxies only occur here if a test turns the protection off.
+            // `counting_key` returns undeclared proxies only if a test disables `Protection::ProxyLimits`.
             let most = if matches!(key.0, ClientAddress::UndeclaredProxy(_)) {
                 most * PROXY_RATE_FACTOR as usize
             } else {
@@ -79,7 +80,7 @@ fn counting_key(address: ClientAddress) -> ClientAddress {
     }
 }
 
-/// Counts an open resource until it is dropped.
+/// Permission to hold a resource open. Dropping it decrements the count.
 #[derive(Debug)]
 pub struct Permit {
     counts: Counts,

@@ -1,6 +1,6 @@
-//! Keeps callers without a token from using up the processors, by limiting how fast bodies are read from one address, and how many calls of
-//! all such callers are processed at once. Nothing is rejected here: excess calls wait, and their connections are not read while they wait.
-//! Callers with a token never wait for them.
+//! Prevents callers without a token from using up the processors, by limiting how fast request bodies from one address are read and how
+//! many calls by all such callers are processed at once. Nothing is rejected here: excess calls wait, and their connections are not read
+//! while they wait. Callers with a token never wait for callers without one.
 
 use std::{
     net::IpAddr,
@@ -21,40 +21,42 @@ use tokio::{
 use super::{address_rates::PROXY_RATE_FACTOR, keyed_limiter::MAX_KEYS, mutex::lock};
 use crate::client_address::ClientAddress;
 
-/// The rate at which bodies are read from one address, in bytes per second: 64 Mbit/s, which is four times what its sessions may send on
-/// average.
+/// The rate at which bodies are read from one address, in bytes per second: 64 Mbit/s, which is four times the average rate at which all
+/// sessions from the address may send.
 const BYTES_PER_SECOND: u32 = 8 * 1024 * 1024;
 
-/// How much an address may send before it is slowed down, as a duration at its rate: four bodies of maximum size.
+/// The burst that an address may send before it is slowed down, expressed as the time that it takes at the address's rate. It suffices for
+/// four bodies of maximum size.
 const BURST: Duration = Duration::from_secs(2);
 
-/// The number of calls per processor that are processed at once: enough to keep the processors busy while some calls wait for the database.
+/// The number of calls without a token that are processed at once, per processor: enough to keep the processors busy while some calls wait
+/// for the database.
 const CALLS_PER_PROCESSOR: usize = 4;
 
-/// The number of these calls that may come from one address. Its other calls wait in a queue of their own instead of the shared one, so no
-/// address can make the shared queue long.
+/// The number of calls without a token from one address that are processed at once, per processor. Further calls from the address wait in a
+/// queue of their own instead of the shared one, so no address can make the shared queue long.
 const CALLS_PER_ADDRESS: usize = CALLS_PER_PROCESSOR / 2;
 
 static DELAYED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_DELAYED).with_unit("{call}").build());
 
-/// Counts a call that was delayed.
+/// Counts a call that was delayed, by reason, in the metric for delayed calls.
 pub(super) fn count(reason: &'static str) {
     DELAYED.add(1, &[KeyValue::new(names::REASON, reason)]);
 }
 
-/// The share of the processors for callers without a token.
+/// Limits the share of the processors that callers without a token use.
 #[derive(Debug)]
 pub(super) struct ProcessingSlots {
     processors: usize,
     calls: Arc<Semaphore>,
-    /// The semaphore of each peer. A forwarding header from an untrusted peer makes no difference here: it must not give the peer more
-    /// slots.
+    /// The semaphore of each peer. A request with a forwarding header from an untrusted peer counts under that peer, so the header does not
+    /// give the peer more slots.
     per_peer: Mutex<LruCache<IpAddr, Arc<Semaphore>>>,
-    /// The time at which each address's rate will have covered the bytes received so far.
+    /// For each address, the time until which sending the bytes received so far would have taken at the address's rate.
     covered_until: Mutex<LruCache<ClientAddress, Instant>>,
 }
 
-/// Permission to process a call, until it is dropped.
+/// Permission to process a call. Dropping it frees the slot.
 #[derive(Debug)]
 pub struct ProcessingSlot {
     _per_peer: Option<OwnedSemaphorePermit>,
@@ -106,7 +108,7 @@ impl ProcessingSlots {
         let mut covered_until = lock(&self.covered_until);
         let until = covered_until.get(&address).copied().map_or(now, |until| until.max(now)) + cost;
         covered_until.put(address, until);
-        // `None` while the address is ahead of its rate by no more than the burst.
+        // Return `None`, which means no delay, while the address is ahead of its rate by no more than the burst.
         until.checked_sub(BURST).filter(|resumes| *resumes > now)
     }
 }

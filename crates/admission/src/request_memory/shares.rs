@@ -1,7 +1,7 @@
-//! How much of the budget each holder uses, and how much it may use.
+//! Tracks how much of the memory budget each holder uses, and limits it to its share.
 //!
-//! Callers without a token that is known to be valid may hold half of the budget, and one address a quarter. So one address leaves room for
-//! others without a token, and all of these together leave room for callers with one.
+//! All callers without a token that is known to be valid may together hold half of the budget, and one address may hold a quarter. One
+//! address therefore leaves room for other anonymous callers, and all anonymous callers together leave room for callers with a token.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use std::{
 
 use parley_fault::Protection;
 
-/// There is no room for the request at the moment.
+/// The error for a request that does not fit into the memory budget at the moment. It may be retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exhausted;
 
@@ -20,19 +20,19 @@ pub struct Exhausted;
 pub enum MemoryShare {
     /// A caller whose token is known to be valid.
     Authenticated,
-    /// Any other caller, by the address that the request came from, if it is known.
+    /// Any other caller, identified by the client address if it is known.
     Anonymous(Option<IpAddr>),
 }
 
-/// How much of the memory budget each caller holds, in bytes.
+/// How much of the memory budget each holder uses, in body bytes.
 #[derive(Debug)]
 pub struct Shares {
     capacity: usize,
-    /// Maximum for all callers without a known token combined.
+    /// The maximum for all callers without a token that is known to be valid, combined.
     anonymous: usize,
-    /// Maximum for one address.
+    /// The maximum for one client address without a token that is known to be valid.
     address: usize,
-    /// The lock is only held for a few additions.
+    /// A standard mutex suffices, because the lock is only held for a few additions.
     held: Mutex<Held>,
 }
 
@@ -40,7 +40,7 @@ pub struct Shares {
 struct Held {
     known: usize,
     anonymous: usize,
-    /// Addresses that hold nothing have no entry.
+    /// Bytes held by each anonymous address. An address that holds nothing has no entry.
     addresses: HashMap<IpAddr, usize>,
 }
 
@@ -58,18 +58,18 @@ impl Shares {
         }
     }
 
-    /// Returns the total over all holders.
+    /// Returns the bytes held by all holders together.
     pub fn used(&self) -> usize {
         let held = self.held();
         held.known + held.anonymous
     }
 
-    /// Checks whether a holder may hold this many more bytes.
+    /// Checks whether a holder may hold `bytes` in addition to what it holds now.
     pub fn check(&self, holder: MemoryShare, bytes: usize) -> Result<(), Exhausted> {
         self.held().check(self, holder, bytes)
     }
 
-    /// Charges bytes if there is room.
+    /// Charges bytes to a holder if its share has room for them.
     pub fn take(&self, holder: MemoryShare, bytes: usize) -> Result<(), Exhausted> {
         let mut held = self.held();
         held.check(self, holder, bytes)?;
@@ -77,17 +77,17 @@ impl Shares {
         Ok(())
     }
 
-    /// Charges bytes even if there is no room.
+    /// Charges bytes to a holder even if that exceeds its share.
     pub fn charge_unchecked(&self, holder: MemoryShare, bytes: usize) {
         self.held().add(holder, bytes);
     }
 
-    /// Releases bytes.
+    /// Releases bytes that were charged to a holder.
     pub fn release(&self, holder: MemoryShare, bytes: usize) {
         self.held().remove(holder, bytes);
     }
 
-    /// Moves bytes from one holder to another.
+    /// Moves charged bytes from one holder to another, without checking for room.
     pub fn transfer(&self, from: MemoryShare, to: MemoryShare, bytes: usize) {
         let mut held = self.held();
         held.remove(from, bytes);
@@ -103,7 +103,8 @@ impl Held {
     fn check(&self, shares: &Shares, holder: MemoryShare, bytes: usize) -> Result<(), Exhausted> {
         let fits = |held: usize, share: usize| held.saturating_add(bytes) <= share;
         let is_room = match holder {
-            // Bytes charged beyond the anonymous share (responses, for example) must not reduce the room of callers with a token.
+            // Bytes charged to anonymous callers beyond their share (for responses, for example) must not reduce the room for callers with
+            // a token.
             MemoryShare::Authenticated => fits(self.known + self.anonymous.min(shares.anonymous), shares.capacity),
             MemoryShare::Anonymous(address) => {
                 let of_address = address

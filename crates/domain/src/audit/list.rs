@@ -1,4 +1,4 @@
-//! Lists of audit events.
+//! Lists stored audit events.
 
 use std::sync::Arc;
 
@@ -26,17 +26,17 @@ impl AuditEvents {
         }
     }
 
-    /// Waits until the events recorded by this replica so far are stored.
+    /// Waits until the events that this replica has recorded so far are stored or have permanently failed to be stored.
     pub async fn flush(&self) {
         self.context.audit.flush().await;
     }
 
-    /// Lists audit events, newest first: those of one account, those outside of accounts (account 0), or all. Also returns their number if
-    /// `count` is set.
+    /// Lists audit events, newest first: the events of one account, those that belong to no account (account 0), or all events if `account`
+    /// is `None`. Also returns the total number if `count` is set.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Denied`] unless the caller is an administrator of the account or the operator. Only the
-    /// operator can list events outside of accounts, or of all accounts.
+    /// operator can list all events, or the events that belong to no account.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -47,7 +47,7 @@ impl AuditEvents {
         match account.filter(|account| account.0 != 0) {
             Some(account) if !caller.is_platform() => caller.access(account)?.administrator()?,
             Some(_) => {}
-            // `platform` would reject the operator's read-only tokens, which are allowed to list.
+            // Do not call `platform` for the operator: it rejects read-only tokens, which are allowed to list events.
             None if caller.is_platform() => {}
             None => caller.platform()?,
         }

@@ -29,16 +29,16 @@ use crate::{
     },
 };
 
-/// The result of the bootstrap.
+/// The credentials that the bootstrap created in an empty database.
 #[derive(Clone, Debug)]
 pub struct Bootstrapped {
-    /// How the operator gets the administrator's token.
+    /// How the operator receives the administrator's token.
     pub token: AdministratorToken,
     /// The public identifier of the first inbox.
     pub inbox_identifier: String,
 }
 
-/// Why an empty database could not be initialized. Nothing was stored.
+/// Why an empty database could not be initialized. The database is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
     /// The random token could not be written to the file where the operator expects it.
@@ -47,9 +47,9 @@ pub enum BootstrapError {
          Set bootstrap.token (PARLEY_BOOTSTRAP_TOKEN or PARLEY_BOOTSTRAP_TOKEN_FILE)", path.display()
     )]
     TokenFile {
-        /// The file.
+        /// The path of the token file.
         path: PathBuf,
-        /// The error of the operating system.
+        /// The error that the operating system reported.
         source: std::io::Error,
     },
     /// A query or statement failed.
@@ -67,8 +67,8 @@ fn or_random(text: &str) -> String {
     if text.is_empty() { secret() } else { text.to_owned() }
 }
 
-/// Initializes an empty database, under a lock that all replicas share: either everything is created, or nothing. For any other database,
-/// creates the configured platform token if it is new, and returns `None`.
+/// Initializes an empty database, under a lock that all replicas share: either everything is created, or nothing. In a database that is not
+/// empty, creates the configured platform token if it does not exist, and returns `None`.
 ///
 /// # Errors
 /// [`BootstrapError::TokenFile`] if the random token cannot be written to its file; [`BootstrapError::Write`] if a statement fails.
@@ -151,8 +151,8 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>,
     Ok(Some(Bootstrapped { token, inbox_identifier }))
 }
 
-/// Writes the token to a new file that only its owner can read. Replaces an existing file: an earlier start that failed before its commit
-/// may have left it behind.
+/// Writes the token to a new file that only its owner can read. Replaces an existing file, which an earlier start that failed before its
+/// commit may have left behind.
 async fn store_token(path: &Path, secret: &str) -> std::io::Result<()> {
     use tokio::io::AsyncWriteExt as _;
 

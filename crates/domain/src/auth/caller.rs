@@ -1,4 +1,4 @@
-//! Callers, and what each caller may do in which account.
+//! Callers, and what each caller may do in each account.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -20,18 +20,18 @@ use parley_types::{
 pub enum Principal {
     /// A user.
     User(Arc<user::Model>),
-    /// A program, in one account.
+    /// A program that acts in one account.
     Service {
         /// The name of the token.
         name: String,
     },
-    /// The operator.
+    /// The operator of the installation.
     Platform,
-    /// A bot.
+    /// An agent bot.
     AgentBot(Arc<agent_bot::Model>),
     /// A contact, through one of its sessions.
     Contact {
-        /// The contact; 0 before a session exists.
+        /// The contact's id; 0 before a session exists.
         id: ContactId,
         /// The contact's name.
         name: String,
@@ -40,10 +40,10 @@ pub enum Principal {
     Parley,
 }
 
-/// The access of a caller to one account.
+/// A caller's access to one account.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// The role.
+    /// The caller's role in the account.
     pub role: Role,
     /// The inboxes that the caller is limited to; `None` means all.
     pub inboxes: Option<Vec<InboxId>>,
@@ -68,8 +68,8 @@ pub enum ContactScope {
     Account,
     /// Contacts with a session in one of the caller's inboxes; all contacts if the caller is not limited to inboxes.
     Inboxes,
-    /// Contacts as with [`Self::Inboxes`]; in addition, the caller receives only those events of the log that concern one of its inboxes.
-    /// For agent bots.
+    /// The same contacts as [`Self::Inboxes`]. In addition, the caller receives only those events that concern one of its inboxes. Used for
+    /// agent bots.
     Conversations,
 }
 
@@ -92,7 +92,7 @@ pub struct Caller {
     pub principal: Principal,
     /// Whether the token is read-only.
     pub read_only: bool,
-    /// The access of the caller, by account.
+    /// The accounts that the caller can access, with its access to each.
     pub accounts: HashMap<AccountId, Access>,
     /// The limits of the caller's token. Every token created with it inherits them.
     pub limits: Limits,
@@ -114,7 +114,7 @@ const INBOX: &str = "the caller is not a member of this inbox";
 const VOUCH: &str = "only a caller who sees every inbox may mark a session as verified";
 /// The error text for a call that only the operator may make.
 pub const PLATFORM: &str = "only a platform token may do this";
-/// The error text for a call by the operator inside an account.
+/// The error text for a call with which the operator tries to access an account's data.
 pub const OPERATOR: &str = "a platform token has no access to the data of accounts";
 /// The error text for a call that a bot may not make.
 pub const BOT: &str = "a bot may not make this call";
@@ -134,8 +134,8 @@ impl std::fmt::Display for Caller {
 }
 
 impl Caller {
-    /// Returns Parley itself as a caller, for operations that it performs by its own rules. This caller has access to no account, because
-    /// these operations do not check access.
+    /// Returns a caller that represents Parley itself, for operations that Parley performs by its own rules. This caller has access to no
+    /// account, because such operations do not check access.
     pub fn parley() -> Self {
         Self {
             token: TokenId(0),
@@ -146,8 +146,8 @@ impl Caller {
         }
     }
 
-    /// Checks that the token may write. Every call that changes something makes this check, whether it changes an account or the caller's
-    /// own data.
+    /// Checks that the token may write. Every operation that changes something must make this check, whether it changes an account or the
+    /// caller's own data.
     ///
     /// # Errors
     /// [`Error::Denied`] for a read-only token.
@@ -187,7 +187,7 @@ impl Caller {
         }
     }
 
-    /// Same as [`Caller::access`], for calls that change something.
+    /// Same as [`Caller::access`], for operations that change something.
     ///
     /// # Errors
     /// [`Error::Denied`] for a read-only token.
@@ -196,7 +196,7 @@ impl Caller {
         self.may_write().map(|()| access)
     }
 
-    /// Same as [`Caller::write_access`], for administrators only.
+    /// Same as [`Caller::write_access`], for operations that only administrators may perform.
     ///
     /// # Errors
     /// [`Error::Denied`] for agents.
@@ -209,8 +209,8 @@ impl Caller {
         }
     }
 
-    /// Same as [`Caller::write_access`], for callers who may mark a session as verified. These are the callers who can read everything that
-    /// a verified session can access: administrators, and services that are not limited to inboxes.
+    /// Checks that the caller may write to the account and mark sessions as verified. Only callers who can read everything that a verified
+    /// session can access may do so: administrators, and services that are not limited to inboxes.
     ///
     /// # Errors
     /// [`Error::Denied`] for agents, bots and limited services, and for a read-only token.
@@ -223,12 +223,13 @@ impl Caller {
         }
     }
 
-    /// Same as [`Caller::administer`], for a resource that every member can see. A caller who must not change it receives the error of
-    /// `look`, if there is one (such as that the resource does not exist), instead of [`Error::Denied`]. For administrators, `look` is not
-    /// run: the write itself reports a missing resource, so a repetition of a successful request receives the stored response.
+    /// Same as [`Caller::administer`], for a resource that every member can see. `look` reads the resource. If it fails (because the
+    /// resource does not exist, for example), a caller who may not change the resource receives its error instead of [`Error::Denied`]. For
+    /// administrators, `look` is not run: the write reports a missing resource, and the repetition of a successful request receives the
+    /// stored response.
     ///
     /// # Errors
-    /// The errors of `look`; [`Error::Denied`] for agents.
+    /// The errors of [`Caller::access`] and `look`; [`Error::Denied`] for agents.
     pub async fn administer_seen<T>(&self, account: AccountId, look: impl Future<Output = Result<T>>) -> Result<()> {
         self.access(account)?;
         match self.administer(account) {
@@ -237,7 +238,7 @@ impl Caller {
         }
     }
 
-    /// Same as [`Caller::administer`], and also allows platform tokens, which are not limited to accounts.
+    /// Same as [`Caller::administer`], but also allows platform tokens, which are not limited to accounts.
     ///
     /// # Errors
     /// [`Error::Denied`] for agents.
@@ -249,9 +250,9 @@ impl Caller {
         }
     }
 
-    /// Checks that the caller may open a consumer of the account: an administrator, or a service that is not limited to inboxes. The
-    /// position of a consumer covers the whole account, so a caller who sees less would commit events that it never received. For the same
-    /// reason, an agent bot may open only its own consumer.
+    /// Checks that the caller may open a durable consumer in the account. Administrators may, and so may services that are not limited to
+    /// inboxes. The position of a consumer covers the whole account, so a caller who sees only part of the account would commit events that
+    /// it never received. For the same reason, an agent bot may open only its own consumer.
     ///
     /// # Errors
     /// [`Error::Denied`] for agents, for services limited to inboxes, and for a read-only token; [`Error::Invalid`] if a bot opens a
@@ -283,7 +284,7 @@ impl Caller {
     /// Checks that the caller is the operator.
     ///
     /// # Errors
-    /// [`Error::Denied`] for everybody else, and for a read-only token.
+    /// [`Error::Denied`] for every other caller, and for a read-only token.
     pub fn platform(&self) -> Result<()> {
         if self.is_platform() {
             self.may_write()
@@ -293,13 +294,13 @@ impl Caller {
     }
 
     /// Returns whether the caller can see the secrets of an account, such as the keys that sign the identifiers of contacts. A caller who
-    /// knows these can write as any contact, so only administrators and services that are not limited to inboxes can see them, and only
-    /// with a token that may write.
+    /// knows these keys can write as any contact, so only administrators and services that are not limited to inboxes can see them, and
+    /// only with a token that may write.
     pub fn sees_secrets(&self, account: AccountId) -> bool {
         self.access(account).is_ok_and(|access| access.administrator().is_ok()) && self.may_write().is_ok()
     }
 
-    /// Returns the user, if the caller is one.
+    /// Returns the caller's user, or `None` if the caller is not a user.
     pub fn user(&self) -> Option<&Arc<user::Model>> {
         match &self.principal {
             Principal::User(user) => Some(user),
@@ -307,7 +308,8 @@ impl Caller {
         }
     }
 
-    /// Returns the user as other members and contacts see it, with the membership's name and address. `None` if the caller is not a user.
+    /// Returns the user as other members and contacts of the account see them, with the membership's name and address, or `None` if the
+    /// caller is not a user.
     pub fn person(&self, account: AccountId) -> Option<&Arc<user::Model>> {
         let access = self.accounts.get(&account);
         access.and_then(|access| access.person.as_ref()).or_else(|| self.user())
@@ -318,7 +320,7 @@ impl Caller {
         self.user().map(|user| user.id)
     }
 
-    /// Returns the bot, if the caller is one.
+    /// Returns the caller's agent bot, or `None` if the caller is not a bot.
     pub fn agent_bot(&self) -> Option<&Arc<agent_bot::Model>> {
         match &self.principal {
             Principal::AgentBot(bot) => Some(bot),
@@ -326,7 +328,7 @@ impl Caller {
         }
     }
 
-    /// Returns the caller as the actor to name in an account's events and activity messages.
+    /// Returns the actor that represents the caller in an account's events and activity messages.
     pub fn actor(&self, account: AccountId) -> Actor {
         match &self.principal {
             Principal::User(user) => Actor {
@@ -388,7 +390,8 @@ impl Access {
     /// the session.
     ///
     /// # Errors
-    /// [`Error::Denied`] if the caller is not a member of its inbox; [`Error::NotFound`] if a contact session cannot access it.
+    /// [`Error::Denied`] if the caller is not a member of the conversation's inbox; [`Error::NotFound`] if the caller is a contact session
+    /// that cannot access the conversation.
     pub fn conversation(&self, row: &conversation::Model) -> Result<()> {
         match &self.session_scope {
             None => self.inbox(row.inbox_id),
@@ -398,7 +401,8 @@ impl Access {
         }
     }
 
-    /// Returns the caller's inboxes if only contacts with a session in one of them are visible; `None` if all contacts are visible.
+    /// Returns the caller's inboxes if the caller can see only contacts with a session in one of these inboxes, or `None` if the caller can
+    /// see all contacts.
     pub fn contact_inboxes(&self) -> Option<&[InboxId]> {
         match self.contacts {
             ContactScope::Account => None,

@@ -1,4 +1,4 @@
-//! Login links: secrets that are valid once and for a few minutes, and are redeemed for a token of their user.
+//! Login links: single-use secrets that expire after a few minutes and can be exchanged for an access token of a user.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,12 +18,12 @@ use crate::{
     context::Context,
 };
 
-/// How long a login link is valid, as in Chatwoot.
+/// How long a login link is valid. Chatwoot uses the same lifetime.
 const LINK_LIFE: Duration = Duration::from_mins(5);
-/// How long the token that a link is redeemed for is valid.
+/// How long the token that is created from a login link is valid.
 const TOKEN_LIFE: Duration = Duration::from_hours(24);
 
-/// A new login link.
+/// A newly created login link.
 #[derive(Clone, Debug)]
 pub struct NewLogin {
     /// The user's e-mail address.
@@ -47,11 +47,11 @@ impl Logins {
         }
     }
 
-    /// Creates a login link for a user, and deletes links that have expired. Neither the link nor the token that it is redeemed for
-    /// outlives the token of the caller.
+    /// Creates a login link for a user, and deletes links that have expired. Neither the link nor the token that is created from it
+    /// outlives the caller's token.
     ///
     /// # Errors
-    /// [`Error::Denied`] for everyone but the operator; [`Error::NotFound`] if the user does not exist.
+    /// [`Error::Denied`] for every caller except the operator; [`Error::NotFound`] if the user does not exist.
     pub async fn create(&self, caller: &Caller, user: UserId) -> Result<NewLogin> {
         caller.platform()?;
         let db = self.context.db.write();
@@ -80,8 +80,8 @@ impl Logins {
     /// Consumes a login link and creates a token for its user. If several calls redeem the same link at once, exactly one succeeds.
     ///
     /// # Errors
-    /// [`Error::TokenInvalid`] if the secret is unknown, already used or expired, or if the link belongs to a user with another address; in
-    /// the last case the link remains valid.
+    /// [`Error::TokenInvalid`] if the secret is unknown, already used or expired, or if the link belongs to a user with another address; if
+    /// the address differs, the link remains valid.
     pub async fn redeem(&self, email: &str, shown: &str) -> Result<(token::Model, String)> {
         let txn = self.context.db.begin().await?;
         let hash = tokens::hash(shown).to_vec();

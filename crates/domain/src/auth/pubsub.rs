@@ -1,4 +1,4 @@
-//! Pubsub tokens: what their holders may receive, and who is online.
+//! Authenticates the holders of pubsub tokens, decides which events they receive, and tracks who is online.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -32,7 +32,7 @@ use crate::{
 /// The name of the key that signs the pubsub tokens of users.
 const KEY: &str = "pubsub_tokens";
 
-/// The maximum number of rows that a list of online users or contacts reads.
+/// The maximum number of rows that are read for a list of online users or contacts.
 const LISTED: u64 = 1000;
 
 /// The maximum length of a pubsub token in bytes. Actual tokens are much shorter.
@@ -41,59 +41,61 @@ const TOKEN_BYTES: usize = 255;
 /// The holder of a valid pubsub token: a user or a contact session.
 #[derive(Clone, Debug)]
 pub struct PubsubSubscriber {
-    /// The user or the contact, as a caller.
+    /// The caller that represents the user or the contact.
     pub caller: Arc<Caller>,
-    /// The account whose events it receives.
+    /// The account whose events the subscriber receives.
     pub account: AccountId,
     visitor: Option<Arc<ContactSession>>,
-    /// The contact whose events it receives, if the subscriber is a contact session.
+    /// The contact whose events the subscriber receives, if the subscriber is a contact session.
     contact: Option<ContactId>,
 }
 
-/// Users and contacts that are online.
+/// The users and contacts of an account that are online.
 #[derive(Clone, Debug)]
 pub struct Present {
-    /// The head of the log.
+    /// The head of the event log when the presence was read.
     pub head: Cursor,
-    /// The availability of members by user id.
+    /// The availability of members, by user id.
     pub users: BTreeMap<UserId, Availability>,
     /// The contacts that are online; empty if the subscriber is a contact session.
     pub contacts: Vec<ContactId>,
 }
 
 impl PubsubSubscriber {
-    /// Returns the contact, if the subscriber is a contact session.
+    /// Returns the contact whose events the subscriber receives, or `None` if the subscriber is a user.
     pub fn contact(&self) -> Option<ContactId> {
         self.contact
     }
 
-    /// Returns the same contact session as a subscriber of `contact`. While several merges are followed one by one, this can be an
-    /// intermediate contact, which the session no longer belongs to.
+    /// Returns the same contact session as a subscriber to the events of `contact`. While the subscriber follows several merges one by one,
+    /// `contact` can be an intermediate contact that the session no longer belongs to.
     #[must_use]
     pub fn as_contact(mut self, contact: ContactId) -> Self {
         self.contact = self.contact.and(Some(contact));
         self
     }
 
-    /// Returns the contact session, if the subscriber is one.
+    /// Returns the id of the contact session, or `None` if the subscriber is a user.
     pub fn session(&self) -> Option<ContactInboxId> {
         self.visitor.as_ref().map(|visitor| visitor.client.row.id)
     }
 
-    /// Returns the row of the contact session as of the last verification of its token.
+    /// Returns the database row of the contact session, as it was when the session's token was last verified, or `None` if the subscriber
+    /// is a user.
     pub fn session_row(&self) -> Option<&contact_inbox::Model> {
         self.visitor.as_ref().map(|visitor| &visitor.client.row)
     }
 
-    /// Returns whether the subscriber receives the events of a conversation of this session and contact. A contact session receives those
-    /// of its own conversations and, if both sessions are verified, those of other sessions of the same contact. A user receives all.
+    /// Returns whether the subscriber receives the events of a conversation that belongs to the session `session` of `contact`, given
+    /// whether that session is verified. A contact session receives the events of its own conversations and, if both sessions are verified,
+    /// those of other sessions of the same contact. A user receives all events.
     pub fn receives(&self, session: ContactInboxId, contact: ContactId, verified: bool) -> bool {
         let own = |row: &contact_inbox::Model| row.id == session || verified && row.hmac_verified && self.contact == Some(contact);
         self.session_row().is_none_or(own)
     }
 }
 
-/// Pubsub tokens and their subscribers.
+/// Issues pubsub tokens, and authenticates the subscribers who present them.
 #[derive(Clone, Debug)]
 pub struct Pubsub {
     context: Arc<Context>,
@@ -109,8 +111,8 @@ impl Pubsub {
         }
     }
 
-    /// Returns the pubsub token derived from the caller's token. It grants the same access, becomes invalid together with the caller's
-    /// token, and stays the same until it is rotated.
+    /// Returns the pubsub token derived from the caller's token. The pubsub token grants the same access, becomes invalid together with the
+    /// caller's token, and stays the same until it is rotated.
     ///
     /// # Errors
     /// [`Error::TokenInvalid`] if the caller's token no longer exists.
@@ -124,7 +126,7 @@ impl Pubsub {
         Ok(format!("{}.{}", row.id, hex::encode(mac)))
     }
 
-    /// Returns the MAC of a token's id and its pubsub generation, which each rotation increments.
+    /// Returns the MAC state for the id and the pubsub generation of a token. Each rotation increments the generation.
     async fn mac(&self, row: &token::Model) -> Result<Hmac<Sha256>> {
         let key = self.key.get_or_try_init(|| secrets::key(&self.context.db, KEY)).await?;
         let mac = Hmac::<Sha256>::new_from_slice(key);
@@ -134,7 +136,7 @@ impl Pubsub {
         Ok(mac)
     }
 
-    /// Verifies a user's pubsub token, and returns the access token from which it is derived.
+    /// Verifies a user's pubsub token, and returns the access token from which it was derived.
     async fn verify(&self, pubsub_token: &str, user: UserId) -> Result<token::Model> {
         let read = || {
             let (id, mac) = pubsub_token.split_once('.')?;
@@ -151,8 +153,8 @@ impl Pubsub {
         Ok(row)
     }
 
-    /// Replaces the subscriber's pubsub token and returns the new one. The old one becomes invalid, and subscriptions that were opened with
-    /// it end within seconds, when they next verify it.
+    /// Replaces the subscriber's pubsub token and returns the new one. The old token becomes invalid, and subscriptions that were opened
+    /// with it end within seconds, when they next verify it.
     ///
     /// # Errors
     /// [`Error::Denied`] for a read-only token; [`Error::TokenInvalid`] if the token no longer exists.
@@ -179,8 +181,8 @@ impl Pubsub {
         self.sign(&row.ok_or(Error::TokenInvalid)?).await
     }
 
-    /// Authenticates a pubsub token: that of the user `user` if given, otherwise that of a contact session. A user receives what the access
-    /// token behind the pubsub token may read.
+    /// Authenticates a pubsub token. It must belong to the user `user` if given, otherwise to a contact session. A user receives everything
+    /// that the access token behind the pubsub token may read.
     ///
     /// # Errors
     /// [`Error::TokenInvalid`] if the pubsub token is unknown or belongs to another user, or if the access token behind it was revoked or
@@ -200,7 +202,8 @@ impl Pubsub {
             let mut visitor = PublicInboxes::new(&self.context)
                 .session(&inbox.channel.identifier, &row.source_id)
                 .await?;
-            // Sessions are cached for a few seconds, so this one may since have moved to another contact or lost its verification.
+            // Sessions are cached for a few seconds, so the cached session may be outdated: its contact or its verification may have
+            // changed since.
             if visitor.client.row != row {
                 self.context.tokens.forget_session(&visitor).await;
                 visitor = PublicInboxes::new(&self.context)
@@ -241,12 +244,14 @@ impl Pubsub {
         if receives(false) || !receives(true) {
             return Ok(receives(false));
         }
-        // The conversation belongs to another session of the contact: the subscriber receives it only if that session is also verified.
+        // The conversation belongs to another session of the contact: the subscriber receives its events only if that session is also
+        // verified.
         let session = contact_inbox::Entity::find_by_id(row.contact_inbox_id).one(db).await?;
         Ok(session.is_some_and(|session| session.hmac_verified))
     }
 
-    /// Records that the owner of a pubsub token is online, unless the token is read-only, and returns everyone who is online.
+    /// Records that the holder of a pubsub token is online, unless the token is read-only, and returns all users and contacts that are
+    /// online.
     ///
     /// # Errors
     /// [`Error::Database`] if a statement fails.
@@ -272,7 +277,7 @@ impl Pubsub {
         self.list_present(subscriber).await
     }
 
-    /// Returns the users and contacts that are online. A contact session receives only the users.
+    /// Returns the users and contacts that are online. For a contact session, only the users are returned.
     ///
     /// # Errors
     /// [`Error::Database`] if a query fails.

@@ -4,7 +4,7 @@ use parley_storage::{Database, entity::secret};
 use parley_types::error::{Error, Result};
 use sea_orm::{EntityTrait, Set, sea_query::OnConflict};
 
-/// Returns the 32-byte key with this name from the table `secrets`. Creates it from random bytes if it does not exist.
+/// Returns the 32-byte key with this name from the table `secrets`. If there is no such key, creates it from random bytes.
 ///
 /// # Errors
 /// [`Error::Internal`] if the stored key has another length; [`Error::Database`] or [`Error::Unavailable`] if a statement fails.

@@ -1,4 +1,4 @@
-//! Tokens: authenticating, listing and revoking them.
+//! Authenticates, lists and revokes access tokens.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -31,28 +31,28 @@ mod create;
 
 pub use create::{NewToken, create_offline, insert};
 
-/// Authenticates tokens through a cache with a bounded lifetime, and manages them.
+/// Authenticates access tokens through a cache whose entries expire, and creates, lists and revokes tokens.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     db: Database,
     cache: Cache<[u8; 32], Arc<Caller>>,
     /// The hashes of tokens that were valid when they were last looked up.
     good: Cache<[u8; 32], ()>,
-    /// Authenticated contact sessions, by the public identifier of the inbox and their source id.
+    /// Authenticated contact sessions, keyed by the public identifier of their inbox and their source id.
     pub(crate) sessions: Cache<(String, String), Arc<ContactSession>>,
 }
 
-/// How long a token is remembered as valid. A caller with a remembered token is not blocked by the failed authentications of others from
+/// How long a token is remembered as valid. A caller with a remembered token is not blocked by other callers' failed authentications from
 /// the same address.
 const REMEMBERED: Duration = Duration::from_hours(1);
 
-/// Returns the hash that is stored instead of a secret.
+/// Returns the hash of a secret, which is stored instead of the secret.
 pub(crate) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
 impl Tokens {
-    /// Creates the service with caches of up to `capacity` entries that expire after `life`. A token that another replica revoked can
+    /// Creates the token service with caches of up to `capacity` entries that expire after `life`. A token that another replica revoked can
     /// remain valid on this one for up to `life`.
     pub fn new(db: Database, life: Duration, capacity: u64) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Tokens {
     pub async fn authenticate(&self, secret: &str) -> Result<Arc<Caller>> {
         let hash = hash(secret);
         if let Some(caller) = self.cache.get(&hash).await {
-            // A cached token can have expired in the meantime.
+            // A cached token can have expired since it was looked up.
             let expired = caller.limits.expires_at.is_some_and(|at| at <= Micros::now());
             return if expired { Err(Error::TokenInvalid) } else { Ok(caller) };
         }
@@ -93,7 +93,7 @@ impl Tokens {
         self.good.get(&hash(secret)).await.is_some()
     }
 
-    /// Same as [`Self::was_good`], without waiting.
+    /// Same as [`Self::was_good`], but synchronous.
     pub fn is_known(&self, secret: &str) -> bool {
         self.good.contains_key(&hash(secret))
     }
@@ -109,10 +109,10 @@ impl Tokens {
         Ok(caller)
     }
 
-    /// Returns the caller that a stored token authenticates, within the token's limits.
+    /// Returns the caller that a stored token authenticates, with access restricted by the token's limits.
     ///
     /// # Errors
-    /// [`Error::TokenInvalid`] if it is expired or revoked, or if its principal no longer exists.
+    /// [`Error::TokenInvalid`] if the token is expired or revoked, or if its principal no longer exists.
     pub(crate) async fn caller(&self, token: token::Model) -> Result<Arc<Caller>> {
         let db = self.db.read();
         if token.revoked_at.is_some() || token.expires_at.is_some_and(|at| at <= Micros::now()) {
@@ -153,11 +153,11 @@ impl Tokens {
         self.sessions.invalidate_all();
     }
 
-    /// Lists the tokens of an account, or the caller's own, newest first. If the caller's token is limited to an account, only tokens of
-    /// that account are listed.
+    /// Lists the tokens of an account, or the caller's own tokens, newest first. If the caller's token is limited to an account, only
+    /// tokens of that account are listed.
     ///
     /// # Errors
-    /// [`Error::Denied`] if the caller may not list them.
+    /// [`Error::Denied`] if the caller may not list the tokens.
     pub async fn list(&self, caller: &Caller, account: Option<AccountId>, page: &PageRequest) -> Result<Page<token::Model>> {
         let mut query = token::Entity::find();
         if let Some(account) = account {
@@ -236,7 +236,7 @@ async fn service_access(db: &impl ConnectionTrait, token: &token::Model) -> Resu
     .into())
 }
 
-/// Returns the access of a bot: only to the inboxes that it is connected to.
+/// Returns the accounts that a bot can access, with access only to the inboxes that it is connected to.
 async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap<AccountId, Access>> {
     let inboxes = inbox::Entity::find().filter(inbox::Column::AgentBotId.eq(id)).all(db).await?;
     let ids = inboxes.iter().map(|row| row.account_id.0);
@@ -246,7 +246,7 @@ async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap
         connected.entry(inbox.account_id).or_default().push(inbox.id);
     }
     for inboxes in connected.values_mut() {
-        // Streams compare the current list with an earlier one, so it must have a fixed order.
+        // Sort the inboxes, because streams compare the current list with an earlier one to detect changes.
         inboxes.sort_unstable();
     }
     let mut access = |row: &account::Model| Access {

@@ -1,4 +1,4 @@
-//! An authenticated contact session.
+//! The type that represents an authenticated contact session.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::auth::caller::{Caller, SessionScope};
 /// An authenticated contact session.
 #[derive(Clone, Debug)]
 pub struct ContactSession {
-    /// The session. It comes from a cache and can be a few seconds old.
+    /// The session with its inbox and contact. It comes from a cache and can be a few seconds old.
     pub client: Client,
-    /// The contact as a caller, limited to the conversations of the session.
+    /// The caller that represents the contact, limited to the conversations that the session can access.
     pub caller: Arc<Caller>,
 }
 
 impl ContactSession {
-    /// Returns the same session with access to the conversations of the sessions `others`.
+    /// Returns the same session with additional access to the conversations of the sessions in `others`.
     pub(super) fn reaching(&self, others: Vec<ContactInboxId>) -> Result<Self> {
         let mut caller = Caller::clone(&self.caller);
         let account = self.account();

@@ -38,14 +38,15 @@ use crate::{
 /// Maximum number of messages returned with a single conversation.
 pub const MESSAGES: u64 = 1000;
 
-/// Maximum number of messages returned with each conversation of a list.
+/// Maximum number of messages returned with each conversation in a list.
 pub const MESSAGES_IN_LIST: u64 = 100;
 
-/// Maximum size of the messages returned with each conversation of a list, in bytes. The newest message is returned even if it is larger.
+/// Maximum total size in bytes of the messages returned with each conversation in a list. The newest message is returned even if it is
+/// larger.
 const BYTES_IN_LIST: i64 = 256 * 1024;
 
-/// How many conversations one statement searches for messages. Together with [`BYTES_IN_LIST`], this bounds how much is read before a page
-/// is truncated.
+/// The number of conversations whose messages are read with one statement. Together with [`BYTES_IN_LIST`], this bounds how much is read
+/// before a page is truncated.
 const AT_ONCE: usize = 25;
 
 /// The newest messages of a conversation that its contact is allowed to see.
@@ -53,7 +54,7 @@ const AT_ONCE: usize = 25;
 pub struct Newest {
     /// The messages, oldest first.
     pub messages: Vec<Message>,
-    /// Whether older messages were left out because of their size.
+    /// Whether messages were left out because of the size limit.
     pub cut: bool,
 }
 
@@ -78,8 +79,9 @@ struct MessageSize {
     bytes: i64,
 }
 
-/// Reads the newest public messages of each conversation, within `limits` per conversation; the newest message is always included. Stops
-/// after the group of [`AT_ONCE`] conversations that reaches [`PAGE_BYTES`]. Also returns how many conversations were processed.
+/// Reads the newest messages of each conversation, except private notes and activity messages, up to the limits in `limits` per conversation;
+/// the newest message is always included. Reads [`AT_ONCE`] conversations at a time, and stops once the total size reaches [`PAGE_BYTES`].
+/// Also returns how many conversations were processed.
 async fn newest(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -95,7 +97,7 @@ async fn newest(
             break;
         }
         looked_at += some.len();
-        // Ids are integers from our database, so they are safe to embed without placeholders.
+        // Ids are integers from the database, so embedding them in the statement without placeholders is safe.
         let one = |id: &ConversationId| {
             let activity = MessageType::Activity as i16;
             format!(
@@ -133,7 +135,7 @@ async fn newest(
     Ok((newest, looked_at))
 }
 
-/// Operations of visitors on conversations.
+/// The operations that visitors can perform on conversations.
 #[derive(Clone, Debug)]
 pub struct VisitorConversations {
     context: Arc<Context>,
@@ -149,7 +151,7 @@ impl VisitorConversations {
     }
 
     /// Returns a page of the conversations that a session can access: its own and, if the session is verified, those of
-    /// [`ContactSession::others`]. They are sorted by number and contain their newest messages if `with_messages` is set.
+    /// [`ContactSession::others`]. The conversations are sorted by number, and contain their newest messages if `with_messages` is set.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Database`] if a query fails.
@@ -186,7 +188,7 @@ impl VisitorConversations {
         }))
     }
 
-    /// Returns one conversation with its newest messages.
+    /// Returns one conversation with its newest messages, except private notes and activity messages.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::NotFound`] if the conversation does not exist or the session cannot access it.
@@ -227,7 +229,7 @@ impl VisitorConversations {
         self.conversations.create(call, new).await
     }
 
-    /// Resolves a conversation.
+    /// Resolves a conversation on behalf of its contact.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::NotFound`] if the conversation does not exist or the session cannot access it.
@@ -237,7 +239,7 @@ impl VisitorConversations {
             .await
     }
 
-    /// Notifies subscribers that the contact started or stopped typing. Returns the head of the log.
+    /// Notifies subscribers that the contact started or stopped typing. Returns the head of the event log.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::NotFound`] if the conversation does not exist or the session cannot access it.
@@ -250,7 +252,8 @@ impl VisitorConversations {
         self.conversations.set_typing(&visitor.caller, visitor.account(), id, typing).await
     }
 
-    /// Returns the newest messages of a conversation that its contact is allowed to see, for the response to a change to the conversation.
+    /// Returns the newest messages of a conversation that its contact is allowed to see. Used for responses to requests that change the
+    /// conversation.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Database`] if a query fails.

@@ -1,9 +1,9 @@
-//! Determines which contact a session belongs to, and which of the contact's values the session may change.
+//! Determines which contact a session belongs to, and which of the contact's fields the session may change.
 //!
-//! Anyone can submit any e-mail address, phone number or identifier. A session without proof is therefore attached to the matching contact,
-//! so that agents see one person, but the session cannot read anything about that contact and changes only values that it has set itself. A
-//! signature proves only an identifier, never an address or phone number: a session never causes a merge of two contacts that each have an
-//! address, phone number or identifier. Members are informed of the possible duplicate instead.
+//! Anyone can submit any e-mail address, phone number or identifier. Therefore, although a session without proof is attached to the
+//! matching contact, so that agents see one person, it cannot read anything about that contact and can change only values that it has set
+//! itself. A signature proves only an identifier, never an address or phone number. For this reason, a session never causes a merge of two
+//! contacts that each have an address, phone number or identifier; members are informed of the possible duplicate instead.
 
 use parley_fault::Protection;
 use parley_storage::{
@@ -36,23 +36,23 @@ fn same(stored: Option<&String>, given: Option<&str>) -> bool {
     given.is_some() && stored.map(String::as_str) == given
 }
 
-/// The contact that a new session is attached to.
+/// The result of looking for the contact that a new session is attached to.
 #[derive(Debug, Default)]
 pub(super) struct ContactMatch {
-    /// The contact; `None` if a new contact is created for the session.
+    /// The contact that the session is attached to, or `None` if a new contact must be created for it.
     pub contact: Option<ContactId>,
-    /// Another contact with one of the submitted values.
+    /// Another contact that has one of the submitted values.
     pub possible_duplicate: Option<ContactId>,
-    /// Whether the identifier, the e-mail address and the phone number (in this order) already belong to a contact, so that a new contact
-    /// cannot have them.
+    /// Whether the identifier, the e-mail address and the phone number (in this order) already belong to a contact, in which case a new
+    /// contact cannot have the value.
     pub taken: [bool; 3],
 }
 
 /// Finds the contact that a new session is attached to, by identifier, then e-mail address, then phone number.
 ///
 /// If the identifier is proved, only the identifier counts, because the other values are not proved. Without proof, the session is not
-/// attached to a contact whose identifier differs from the submitted one, and to no contact at all if the inbox does not attach unverified
-/// sessions.
+/// attached to a contact whose identifier differs from the submitted one. If the inbox does not attach unverified sessions, a session
+/// without proof is not attached to any existing contact.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.
@@ -95,17 +95,17 @@ pub(super) async fn find(
 pub(super) struct ResolvedContact {
     /// The contact that the session belongs to from now on.
     pub contact: ContactId,
-    /// Whether the previous contact was merged into it.
+    /// Whether the session's previous contact was merged into `contact`.
     pub merged: bool,
-    /// Another contact that has a submitted value, which was dropped for this reason.
+    /// Another contact that already has one of the submitted values. The value was dropped for this reason.
     pub possible_duplicate: Option<ContactId>,
-    /// The values that remain to be stored.
+    /// The submitted values that remain to be stored.
     pub fields: ClientFields,
 }
 
 /// Resolves conflicts with contacts that already have a submitted e-mail address or phone number. The session's contact is merged into the
-/// other contact if it has no address, phone number or identifier and no other session, the session is unverified, and the inbox attaches
-/// unverified sessions. In all other cases the conflicting value is dropped.
+/// other contact if the session's contact has no address, phone number or identifier and no other session, the session is unverified, and
+/// the inbox attaches unverified sessions. In all other cases, the conflicting value is dropped.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.
@@ -165,7 +165,7 @@ pub(super) async fn resolve_conflicts(
     })
 }
 
-/// Returns whether the session's contact has other sessions. A merge would move those to the other contact, too.
+/// Returns whether the session's contact has other sessions. A merge of the contact would also move these sessions to the other contact.
 async fn has_others(write: &Write, session: &contact_inbox::Model) -> Result<bool> {
     use contact_inbox::Column;
     let other = contact_inbox::Entity::find()
@@ -177,7 +177,7 @@ async fn has_others(write: &Write, session: &contact_inbox::Model) -> Result<boo
     Ok(other.is_some())
 }
 
-/// Merges newly submitted values into those that the session has submitted before.
+/// Merges newly submitted values into the values that the session submitted earlier.
 pub(super) fn submit(submitted: &mut Submitted, identifier: Option<&str>, fields: &ClientFields) {
     let submit = |to: &mut Option<String>, from: Option<&str>| {
         if let Some(from) = from {
@@ -192,7 +192,7 @@ pub(super) fn submit(submitted: &mut Submitted, identifier: Option<&str>, fields
     override_with(&mut submitted.custom_attributes, fields.custom_attributes.clone());
 }
 
-/// Stores the values of a verified session in its contact.
+/// Updates the contact of a verified session with the values that the session submitted.
 pub(super) fn apply_proved(row: &mut contact::Model, fields: ClientFields) {
     row.name = fields.name.unwrap_or_else(|| row.name.clone());
     row.email = fields.email.or_else(|| row.email.clone());
@@ -205,9 +205,9 @@ pub(super) fn apply_proved(row: &mut contact::Model, fields: ClientFields) {
     }
 }
 
-/// Stores the values of an unverified session in its contact, except where other callers have set values. It fills empty values and, if the
-/// session created the contact, replaces values that are still as the session submitted them. A contact that the session only matched is
-/// not changed.
+/// Updates the contact of an unverified session with the values that the session submitted, without overwriting values that other callers
+/// have set. Empty values are filled and, if the session created the contact, values that are still as the session submitted them are
+/// replaced. A contact that the session only matched is not changed.
 pub(super) fn apply_unproved(row: &mut contact::Model, before: &Submitted, fields: ClientFields) {
     if before.relation == Relation::Matched {
         return;
@@ -235,7 +235,7 @@ pub(super) fn apply_unproved(row: &mut contact::Model, before: &Submitted, field
     }
 }
 
-/// Adds missing keys at every depth, and replaces values that still equal the ones in `given`.
+/// Copies `from` into `to` at every depth. Adds missing keys, and replaces values that still equal those in `given`.
 fn fill(to: &mut Map<String, Json>, from: Map<String, Json>, given: Option<&Map<String, Json>>) {
     for (key, value) in from {
         let before = given.and_then(|given| given.get(&key));

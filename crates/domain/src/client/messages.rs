@@ -20,11 +20,11 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// How long a survey accepts responses.
+/// How long after its creation a survey accepts responses.
 const SURVEY: Duration = Duration::from_hours(14 * 24);
 const LATE: &str = "You cannot update the CSAT survey after 14 days";
 
-/// Operations of visitors on messages.
+/// The operations that visitors can perform on messages.
 #[derive(Clone, Debug)]
 pub struct VisitorMessages {
     messages: Messages,
@@ -83,7 +83,7 @@ impl VisitorMessages {
         id: MessageId,
         submitted: Json,
     ) -> Result<Answer<Message>> {
-        // These fields of a message never change, so they can be checked outside of the transaction.
+        // Check these fields outside of the transaction, because they never change once the message exists.
         let message = self.messages.get(&call.caller, call.account, conversation, id).await?;
         let row = &message.row;
         if row.private || row.message_type == MessageType::Activity {

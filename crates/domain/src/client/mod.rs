@@ -1,5 +1,5 @@
-//! The operations of visitors in contact sessions. Knowledge of the public identifier of an inbox and the source id of a session is the
-//! authorization; a signature by the integrator's server proves the contact's identifier.
+//! The operations of visitors in contact sessions. A visitor is authorized by knowing the public identifier of an inbox and the source id
+//! of a session. A signature by the integrator's server proves the contact's identifier.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub use contact_session::ContactSession;
 #[derive(Clone, Debug)]
 pub struct PublicInbox {
     pub inbox: Arc<Inbox>,
-    /// The caller for a visitor without a session.
+    /// The caller that represents a visitor without a session.
     pub caller: Arc<Caller>,
 }
 
@@ -49,19 +49,19 @@ pub struct Signature {
     pub hash: String,
 }
 
-/// Maximum length of an inbox identifier or a source id in bytes: 255 characters of four bytes. No stored value is longer, so longer ones
-/// are not looked up.
+/// Maximum length of an inbox identifier or a source id in bytes: 255 characters of four bytes each. No stored value is longer, so longer
+/// values are not looked up.
 const NAME_BYTES: usize = 4 * 255;
 
-/// The maximum number of its contact's sessions that a verified session can access. Verified sessions come first; each group is sorted from
-/// old to new.
+/// The maximum number of its contact's sessions that a verified session can access. If the contact has more, verified sessions take
+/// precedence over unverified ones, and older sessions over newer ones in the same group.
 const OTHERS: u64 = 1000;
 
 const WANTED: &str = "the inbox requires an identifier and its hash";
 const WRONG: &str = "the hash is not a valid signature of this contact's identifier";
 
 impl Signature {
-    /// Returns whether the signature proves the identity of `contact` or, without a contact, whether the identifier is signed.
+    /// Returns whether a valid signature proves the contact's identifier. If `contact` is given, it must have that identifier.
     ///
     /// # Errors
     /// Returns [`Error::Unsigned`] if the signature is wrong, or missing where the inbox requires one.
@@ -80,7 +80,7 @@ impl Signature {
         let given = hex::decode(self.hash.trim()).map_err(|_| wrong())?;
         let mut mac = Hmac::<Sha256>::new_from_slice(channel.hmac_token.as_bytes()).map_err(|_| wrong())?;
         mac.update(self.identifier.as_bytes());
-        // This comparison takes constant time.
+        // `verify_slice` compares in constant time.
         mac.verify_slice(&given).map_err(|_| wrong())?;
         match contact {
             Some(contact) if contact.identifier.as_deref() != Some(self.identifier.as_str()) => Err(wrong()),
@@ -97,7 +97,7 @@ fn caller(account: &account::Model, contact: Option<&contact::Model>, session_sc
         person: None,
         status: account.status,
         contacts: ContactScope::Account,
-        // An empty scope: without a session, no conversation is accessible.
+        // Without a session, use an empty scope, which gives access to no conversation.
         session_scope: Some(session_scope.unwrap_or_default()),
     };
     Arc::new(Caller {
@@ -153,9 +153,9 @@ async fn read(db: &impl ConnectionTrait, identifier: &str, source_id: &str) -> R
 /// Returns the sessions whose conversations a verified session can access, or `None` if the session is no longer verified or now belongs to
 /// another contact.
 ///
-/// Those are the verified sessions of its contact and the sessions that members created. Any other session could belong to a stranger who
-/// submitted the contact's address or identifier: its messages would appear to be the contact's own, and the stranger would read the
-/// replies.
+/// The accessible sessions are the verified sessions of the same contact and the sessions that members created. Any other session could
+/// belong to a stranger who submitted the contact's address or identifier: its messages would appear to be the contact's own, and the
+/// stranger would read the replies.
 async fn others(db: &impl ConnectionTrait, session: &contact_inbox::Model) -> Result<Option<Vec<ContactInboxId>>> {
     use contact_inbox::Column;
     let rows: Vec<(ContactInboxId, bool)> = contact_inbox::Entity::find()
@@ -201,8 +201,8 @@ impl PublicInboxes {
     }
 
     /// Authenticates a contact session by the identifier of its inbox and its source id. The session comes from a small cache whose entries
-    /// expire. The set of sessions whose conversations a verified session can access is read on each call, because another replica can
-    /// merge its contact or end its verification.
+    /// expire. For a verified session, the set of sessions whose conversations it can access is read on each call, because another replica
+    /// can merge its contact or end its verification.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if there is no such inbox or session, and [`Error::Suspended`] if the account is suspended.
@@ -224,7 +224,7 @@ impl PublicInboxes {
     }
 
     async fn cached_session(&self, identifier: &str, source_id: &str) -> Result<Arc<ContactSession>> {
-        // Check the lengths here, too, because the names are the keys of the cache.
+        // Check the lengths here too, because the inbox identifier and the source id are the keys of the cache.
         for (kind, name) in [("inbox", identifier), ("contact_inbox", source_id)] {
             if name.len() > NAME_BYTES {
                 return Err(Error::not_found(kind, name));

@@ -1,4 +1,4 @@
-//! Generates names for contacts that submitted none: two words and a number.
+//! Generates names, which consist of two words and a number, for contacts that submitted none.
 
 use rand::Rng as _;
 

@@ -39,7 +39,7 @@ use crate::{
     },
 };
 
-/// Operations of visitors on their contact sessions.
+/// The operations that visitors can perform on their contact sessions.
 #[derive(Clone, Debug)]
 pub struct VisitorSessions {
     context: Arc<Context>,
@@ -52,8 +52,9 @@ impl VisitorSessions {
         }
     }
 
-    /// Finds or creates a session, and its contact. An existing session is returned unchanged. If another contact already has the
-    /// identifier, address or phone number of the new contact, the new contact is created without that value.
+    /// Finds or creates a session. Creates its contact as well unless an existing contact matches. An existing session is returned
+    /// unchanged. If another contact already has the identifier, address or phone number of the new contact, the new contact is created
+    /// without that value.
     ///
     /// # Errors
     /// Returns [`Error::Unsigned`] if the signature is wrong, or missing where the inbox requires one, and [`Error::NotFound`] if the inbox
@@ -154,8 +155,8 @@ impl VisitorSessions {
         }
     }
 
-    /// Changes the contact of a session, as far as the session is allowed to. `identity::resolve_conflicts` resolves conflicts with another contact
-    /// that has the same address or phone number.
+    /// Changes those fields of a session's contact that the session is allowed to change. `identity::resolve_conflicts` resolves conflicts with
+    /// another contact that has the same address or phone number.
     ///
     /// # Errors
     /// Returns [`Error::Unsigned`] if the signature is wrong, or missing where the inbox requires one, and [`Error::NotFound`] if the
@@ -201,7 +202,8 @@ impl VisitorSessions {
     }
 }
 
-/// Creates the contact of a new session, without the values (identifier, e-mail address, phone number) that are taken.
+/// Creates the contact of a new session. `taken` states which of the identifier, the e-mail address and the phone number belong to another
+/// contact and are left out.
 async fn insert(write: &Write, submitted: &Submitted, taken: [bool; 3]) -> Result<ContactId> {
     let free = |value: &Option<String>, taken: bool| value.clone().filter(|_| !taken);
     let row = contact::Model {
@@ -218,7 +220,7 @@ async fn insert(write: &Write, submitted: &Submitted, taken: [bool; 3]) -> Resul
     Ok(row.insert(&write.txn).await?.id)
 }
 
-/// Stores what a session has submitted and, in its contact, what the session is allowed to change.
+/// Stores the submitted data in the session, and applies the changes that the session is allowed to make to its contact.
 async fn change(
     write: &mut Write,
     session: &contact_inbox::Model,

@@ -10,7 +10,7 @@ use crate::write::response_subject::ResponseSubject;
 pub struct CreatedContact {
     /// The contact with its sessions.
     pub contact: ContactSessions,
-    /// The session, if one was requested.
+    /// The new session, if the request asked for one.
     pub session: Option<Session>,
 }
 

@@ -1,4 +1,4 @@
-//! The changes of a contact, as its events report them.
+//! Computes the changes between two states of a contact, as its events report them.
 
 use std::iter;
 
@@ -7,7 +7,7 @@ use parley_storage::{entity::contact, joined::Contact};
 
 use crate::attributes::attribute_changes;
 
-/// Returns the changes of a contact, field by field.
+/// Returns one change for each field in which two states of a contact differ.
 pub(crate) fn changes(before: &Contact, after: &Contact) -> Vec<Change> {
     let (old, new) = (&before.row, &after.row);
     let texts = contact::TEXTS.iter().map(|text| Change::new(text.name, text.of(old), text.of(new)));

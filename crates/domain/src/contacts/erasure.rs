@@ -1,8 +1,8 @@
-//! Erases, in the transaction of a contact's deletion, the copies of its data in other tables.
+//! Erases copies of a contact's data from other tables, in the transaction that deletes the contact.
 //!
 //! `contacts` deletes the contact's own rows, `parley_eventlog::erasure` erases its events, and a background job of `files` removes the
-//! stored files. This module erases the stored responses of idempotent requests, the e-mails about its conversations, and uploads of its
-//! sessions that no message has claimed.
+//! stored files. This module erases the stored responses to idempotent requests, the e-mails about the contact's conversations, and the
+//! uploads by the contact's sessions that are attached to no message.
 
 use parley_fault::Protection;
 use parley_storage::entity::{attachment, contact_inbox, conversation};
@@ -18,7 +18,8 @@ use sea_orm::{
 use crate::files::rows;
 use crate::{conversations::transcripts, write::idempotency};
 
-/// Erases the copies. Call it before the contact's conversations are deleted, because e-mails are found by them.
+/// Erases copies of a contact's data from other tables. Must be called before the contact's conversations are deleted, because they are
+/// needed to find the e-mails about them.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a statement fails.
@@ -34,7 +35,7 @@ pub(crate) async fn erase_copies(txn: &impl ConnectionTrait, account: AccountId,
     rows::release(txn, waiting).await
 }
 
-/// Returns a query of the ids of a contact's sessions.
+/// Returns a query for the ids of a contact's sessions.
 fn sessions(account: AccountId, contact: ContactId) -> SelectStatement {
     let mut ids = Query::select();
     ids.column(contact_inbox::Column::Id)
@@ -44,7 +45,7 @@ fn sessions(account: AccountId, contact: ContactId) -> SelectStatement {
     ids
 }
 
-/// Returns a query of the ids of a contact's conversations.
+/// Returns a query for the ids of a contact's conversations.
 fn conversations(account: AccountId, contact: ContactId) -> SelectStatement {
     let mut ids = Query::select();
     ids.column(conversation::Column::Id)

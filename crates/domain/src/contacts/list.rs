@@ -1,4 +1,4 @@
-//! Lists of contacts: sort orders, filters by label, and search.
+//! Lists contacts, with sort orders, filters and search.
 
 use parley_storage::{
     entity::{
@@ -38,7 +38,7 @@ pub enum ContactOrder {
 }
 
 impl ContactOrder {
-    /// Parses the name of an order in a request; an empty name is the default.
+    /// Parses the name of a sort order in a request; an empty name means the default order.
     pub fn of(name: &str) -> Option<Self> {
         Some(match name {
             "" => Self::Id,
@@ -70,7 +70,8 @@ impl ContactOrder {
         };
         Sort {
             by,
-            // Every message of a contact changes this time, so the index contains only the day, which changes rarely.
+            // Every message from a contact changes the time of its last activity. The index therefore contains only the day, which changes
+            // rarely.
             coarse: (self == Self::LastActivityAt).then(|| BucketedSortKey {
                 by: Expr::col((contact::Entity, Alias::new("activity_day"))),
                 divisor: 86_400_000_000,
@@ -83,7 +84,8 @@ impl ContactOrder {
     }
 }
 
-/// Returns the beginning of an additional attribute as text, with the expression of the indexes: an index entry cannot contain long values.
+/// Returns the beginning of an additional attribute as text, in the form in which the indexes contain it. Index entries are truncated,
+/// because they cannot contain long values.
 fn beginning(key: &'static str) -> SimpleExpr {
     Expr::cust(format!("substr(\"contacts\".\"additional_attributes\" ->> '{key}', 1, 255)"))
 }
@@ -91,21 +93,22 @@ fn beginning(key: &'static str) -> SimpleExpr {
 /// The filters and the order of a list of contacts.
 #[derive(Clone, Debug)]
 pub struct ContactQuery {
-    /// Only those with any of these labels.
+    /// Returns only contacts with any of these labels; empty means no restriction.
     pub labels: Vec<String>,
-    /// Only those that contain this text, which is trimmed and not empty.
+    /// Returns only contacts that contain this text, which is trimmed and not empty.
     pub text: Option<String>,
-    /// Only those that are online now, including contacts that are not resolved (that have no e-mail address, phone number or identifier).
+    /// Returns only contacts that are online now, including unresolved contacts (those without an e-mail address, phone number or
+    /// identifier).
     pub online: bool,
-    /// Only those that match this condition.
+    /// Returns only contacts that match this condition.
     pub filter: Condition,
-    /// The sort orders, each with whether it is descending. Not empty.
+    /// The sort orders, each with a flag for descending order. Must not be empty.
     pub orders: Vec<(ContactOrder, bool)>,
-    /// Whether to return the total number.
+    /// Whether to also return the total number of matching contacts.
     pub count: bool,
 }
 
-/// Returns a query of the ids of the account's contacts that are online now.
+/// Returns a query for the ids of the account's contacts that are online now.
 fn there(account: AccountId) -> SelectStatement {
     use presence::Column;
     Query::select()
@@ -144,11 +147,11 @@ impl ContactQuery {
 }
 
 impl Contacts {
-    /// Returns a page of the contacts that the caller can see, with their sessions in the caller's inboxes, and their total number if
-    /// `query` requests it.
+    /// Returns a page of the contacts that match `query` and that the caller can see, with their sessions in the caller's inboxes, and
+    /// their total number if `query` requests it.
     ///
+    /// # Errors
     /// [`parley_types::error::Error::NotMember`] without access to the account.
-    /// [`parley_types::error::Error::NotMember`].
     pub async fn list(
         &self,
         caller: &Caller,
@@ -181,8 +184,8 @@ impl Contacts {
         Ok((page, total))
     }
 
-    /// Returns a page of the contacts that match a filter, with their sessions, and their total number if `query` requests it. As in lists,
-    /// contacts without an e-mail address, phone number and identifier are left out.
+    /// Returns a page of the contacts that match a filter, with their sessions, and their total number if `query` requests it. As in other
+    /// lists, contacts that have neither an e-mail address nor a phone number nor an identifier are left out.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Invalid`] for an invalid

@@ -40,16 +40,16 @@ use crate::{
     },
 };
 
-/// The maximum number of conversations that one statement moves: each binds its number and version, and databases limit the number of
-/// parameters.
+/// The maximum number of conversations that one statement moves. Each conversation binds its number and version, and databases limit the
+/// number of bound parameters.
 const AT_ONCE: usize = 1000;
 
 impl Contacts {
     /// Merges the contact `mergee` into the contact `base`.
     ///
     /// # Errors
-    /// [`Error::Denied`] for callers who cannot see the whole account, because afterwards verified sessions of either contact can access
-    /// the conversations of the other; [`Error::NotFound`] if one of the contacts does not exist.
+    /// [`Error::Denied`] for callers who cannot see the whole account, because after the merge, verified sessions of either contact can
+    /// access the conversations of the other; [`Error::NotFound`] if one of the contacts does not exist.
     pub async fn merge(&self, call: Call<ContactSessions>, base: ContactId, mergee: ContactId) -> Result<Answer<ContactSessions>> {
         call.caller.administer(call.account)?;
         let files = self.context.files.clone();
@@ -62,10 +62,10 @@ impl Contacts {
     }
 }
 
-/// Merges `mergee` into `base`, as part of a write. Does nothing if both are the same contact. `unproved` is the data that an unverified
-/// session of `mergee`, which requested the merge, has submitted: it is not copied to `base`.
+/// Merges `mergee` into `base`, as part of a write. Does nothing if both are the same contact. If an unverified session of `mergee` caused
+/// the merge, `unproved` is the data that the session submitted, which is not copied to `base`.
 ///
-/// A session remains verified only if the identifier that it has proved is that of the merged contact.
+/// A session remains verified only if the identifier that it proved is the identifier of the merged contact.
 ///
 /// # Errors
 /// [`Error::NotFound`] if one of the contacts does not exist.
@@ -89,7 +89,7 @@ pub(crate) async fn merge(
     let moved = move_all(write, base, mergee, merged_at).await?;
     avatars::remove_replaced(files, write, &gone.row.avatar_url).await?;
     set_labels(&write.txn, account, LabelTarget::Contact, mergee.0, &[]).await?;
-    // Delete it before `base` receives its unique values.
+    // Delete `mergee` before `base` receives values from it that must be unique.
     contact::Entity::delete_by_id(mergee).exec(&write.txn).await?;
     erasure::merged(&write.txn, account, mergee, base).await?;
 
@@ -102,7 +102,7 @@ pub(crate) async fn merge(
     contact.row.version = merged_at;
     contact.row.updated_at = write.set.at;
     contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
-    // First, because changes beyond the size limit of an event are left out, and subscriptions of visitors need this one.
+    // Put this change first: changes beyond the size limit of an event are left out, and visitors' subscriptions need this one.
     let mut reported: Vec<Change> = Change::new("merged_contact_id", Json::Null, mergee.0).into_iter().collect();
     reported.extend(changes(&kept, &contact));
     let contact = with_sessions(&write.txn, account, contact).await?;
@@ -116,7 +116,7 @@ pub(crate) async fn merge(
     Ok(contact)
 }
 
-/// Marks those sessions as unverified whose proof is for a different identifier than that of the merged contact.
+/// Marks sessions as unverified if they proved an identifier other than that of the merged contact.
 async fn end_proofs(write: &Write, base: &contact::Model, mergee: &contact::Model) -> Result<()> {
     use contact_inbox::Column;
     if !parley_fault::is_on(Protection::IdentityProof) {
@@ -149,7 +149,7 @@ async fn end_proofs(write: &Write, base: &contact::Model, mergee: &contact::Mode
     Ok(())
 }
 
-/// Removes from a contact the data that a session has submitted without proof.
+/// Removes from a contact the data that a session submitted without proof.
 fn forget_submitted(row: &mut contact::Model, submitted: &Submitted) {
     if Some(&row.name) == submitted.name.as_ref() {
         row.name.clear();
@@ -162,7 +162,7 @@ fn forget_submitted(row: &mut contact::Model, submitted: &Submitted) {
     }
 }
 
-/// Copies the values that `base` lacks.
+/// Copies values that `base` lacks from the deleted contact.
 fn take_over(base: &mut Contact, gone: &Contact) {
     let (to, from) = (&mut base.row, &gone.row);
     if to.name.trim().is_empty() {
@@ -207,7 +207,7 @@ async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: 
         .filter(contact_inbox::Column::PossibleDuplicateId.eq(mergee))
         .exec(txn)
         .await?;
-    // The version of each conversation is the seq of its event. These events directly follow that of the merge.
+    // The version of each conversation is the seq of its event. The conversations' events directly follow the event for the merge.
     let mut version = merged_at;
     for some in moved.chunks(AT_ONCE) {
         let mut versions = CaseStatement::new();
@@ -227,7 +227,8 @@ async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: 
     Ok(moved)
 }
 
-/// Reassigns the messages of `mergee`. A contact writes only in its own conversations, so the messages are found through them.
+/// Reassigns the messages of `mergee`. A contact writes only in its own conversations, so its messages are looked up by these
+/// conversations.
 async fn move_messages(txn: &impl ConnectionTrait, account: AccountId, base: ContactId, mergee: ContactId) -> Result<()> {
     let mut theirs = Query::select();
     theirs

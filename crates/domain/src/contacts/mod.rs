@@ -1,4 +1,4 @@
-//! Contacts: create, read, update and delete. Their sessions are in `sessions`.
+//! Creates, reads, updates and deletes contacts. The module `sessions` handles their sessions.
 
 pub mod answers;
 pub(crate) mod changes;
@@ -56,46 +56,46 @@ use crate::{
 
 const IDENTIFIER: &str = "only a caller who sees every inbox of a contact may change its identifier";
 
-/// A contact to create.
+/// The data for creating a contact.
 #[derive(Clone, Debug)]
 pub struct NewContact {
-    /// The name; can be empty.
+    /// The contact's name; can be empty.
     pub name: String,
-    /// The optional texts.
+    /// The optional texts, such as the e-mail address and the phone number.
     pub texts: ContactTexts,
-    /// Whether it is blocked from the start.
+    /// Whether the contact is blocked from the start.
     pub blocked: bool,
-    /// Additional attributes, which programs set.
+    /// Additional attributes, which programs set, unlike the custom attributes that the account defines.
     pub additional_attributes: Map<String, Json>,
     /// Custom attributes, which the account defines.
     pub custom_attributes: Map<String, Json>,
-    /// The URL of the picture; can be empty.
+    /// The URL of the avatar; can be empty.
     pub avatar_url: String,
-    /// A session to create as well: the inbox, and the source id if the client chose one.
+    /// A session to create together with the contact: its inbox, and its source id if the client chose one.
     pub session: Option<(InboxId, Option<String>)>,
 }
 
-/// The changes to a contact; `None` leaves a field unchanged.
+/// Changes to a contact; `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct ContactPatch {
-    /// The name.
+    /// The contact's new name.
     pub name: Option<String>,
-    /// The optional texts to set or remove.
+    /// Changes to the optional texts, such as the e-mail address and the phone number.
     pub texts: ContactTexts,
-    /// Whether it is blocked.
+    /// Whether the contact is blocked.
     pub blocked: Option<bool>,
-    /// The URL of the picture.
+    /// The new URL of the avatar.
     pub avatar_url: Option<String>,
-    /// Replaces all labels.
+    /// The labels that replace all existing labels.
     pub labels: Option<Vec<String>>,
-    /// Additional attributes, which programs set.
+    /// Changes to the additional attributes, which programs set, unlike the custom attributes that the account defines.
     pub additional_attributes: AttributesPatch,
-    /// Custom attributes, which the account defines.
+    /// Changes to the custom attributes, which the account defines.
     pub custom_attributes: AttributesPatch,
 }
 
-/// Checks the values that must be unique in the account. Under the row lock no other write can take one in between; violations that this
-/// check misses are caught by the unique indexes.
+/// Checks the values that must be unique in the account. While this write holds the row lock of the account, no other write can take one of
+/// them. Violations that this check misses are caught by the unique indexes.
 async fn check_unique(write: &Write, access: &Access, row: &contact::Model, except: Option<ContactId>) -> Result<()> {
     use contact::Column;
     let unique = [
@@ -128,7 +128,7 @@ async fn check_unique(write: &Write, access: &Access, row: &contact::Model, exce
             value.is_some() && theirs == value
         };
         if let Some(other) = taken.iter().find(has) {
-            // The caller might be unable to see the other contact, so its id is not revealed.
+            // Do not reveal the id of the other contact, because the caller might not be allowed to see that contact.
             if access.contact_inboxes().is_some() {
                 violations.push(FieldViolation::new(field, Rule::Taken, "is that of another contact"));
             } else {
@@ -148,7 +148,7 @@ async fn check_unique(write: &Write, access: &Access, row: &contact::Model, exce
     }
 }
 
-/// Marks the sessions of a contact as unverified. Returns the change to report, if any was verified.
+/// Marks all sessions of a contact as unverified. Returns the change to report, or `None` if no session was verified.
 async fn end_proofs(write: &Write, contact: ContactId) -> Result<Option<Change>> {
     use contact_inbox::Column;
     let ended = contact_inbox::Entity::update_many()
@@ -163,7 +163,7 @@ async fn end_proofs(write: &Write, contact: ContactId) -> Result<Option<Change>>
     Ok(Change::new("contact_inboxes.hmac_verified", true, false).filter(|_| any))
 }
 
-/// The contacts of accounts.
+/// Operations on contacts.
 #[derive(Clone, Debug)]
 pub struct Contacts {
     context: Arc<Context>,
@@ -179,8 +179,9 @@ impl Contacts {
     /// Creates a contact, and a session if `new` requests one.
     ///
     /// # Errors
-    /// [`Error::Taken`] with every field whose value another contact has; [`Error::NotFound`] for the inbox; [`Error::Denied`] without
-    /// access to the inbox; [`Error::Invalid`] if a service that is limited to inboxes names none, because it could not see the contact.
+    /// [`Error::Taken`] with every field whose value another contact has; [`Error::NotFound`] if the inbox does not exist;
+    /// [`Error::Denied`] without access to the inbox; [`Error::Invalid`] if a service that is limited to inboxes names no inbox, because it
+    /// could not see the new contact.
     pub async fn create(&self, call: Call<CreatedContact>, new: NewContact) -> Result<Answer<CreatedContact>> {
         let access = call.caller.write_access(call.account)?.clone();
         if let Some((inbox, _)) = &new.session {
@@ -254,7 +255,7 @@ impl Contacts {
     /// Returns one contact with its sessions in the caller's inboxes.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for a contact that the caller cannot see.
+    /// [`Error::NotFound`] if the contact does not exist or the caller cannot see it.
     pub async fn get(&self, caller: &Caller, account: AccountId, id: ContactId) -> Result<ContactSessions> {
         let access = caller.access(account)?;
         let db = self.context.db.read();
@@ -264,12 +265,11 @@ impl Contacts {
         Ok(scope::shown(contact, access))
     }
 
-    /// Changes a contact. A change of the identifier ends the verification of its sessions, because they proved the previous one.
+    /// Changes a contact. If the identifier changes, the contact's sessions become unverified, because they proved the previous identifier.
     ///
     /// # Errors
-    /// [`Error::Taken`] with every field whose value another contact has; [`Error::NotFound`] if the contact does not exist, also for a
-    /// contact that the caller cannot see; [`Error::Denied`] for a change of the identifier if the contact has a session in an inbox that
-    /// the caller cannot see.
+    /// [`Error::Taken`] with every field whose value another contact has; [`Error::NotFound`] if the contact does not exist or the caller
+    /// cannot see it; [`Error::Denied`] for a change of the identifier if the contact has a session in an inbox that the caller cannot see.
     pub async fn update(&self, call: Call<ContactSessions>, id: ContactId, patch: ContactPatch) -> Result<Answer<ContactSessions>> {
         let access = call.caller.write_access(call.account)?.clone();
         let files = self.context.files.clone();
@@ -304,7 +304,8 @@ impl Contacts {
                     contact.labels = patch.labels.unwrap_or(contact.labels);
                     let mut changes = changes(&before, &contact);
                     if before.row.identifier != contact.row.identifier {
-                        // A session that proves the new identifier can access the contact's conversations in all inboxes.
+                        // Reject callers who cannot see all of the contact's sessions: a session that proves the new identifier can access
+                        // the contact's conversations in all inboxes.
                         if parley_fault::is_on(Protection::Vouching) && scope::reaches_beyond(&write.txn, &access, account, id).await? {
                             return Err(Error::Denied(IDENTIFIER));
                         }
@@ -334,7 +335,7 @@ impl Contacts {
             .await
     }
 
-    /// Deletes a contact with its sessions, conversations, messages and notes, and erases it from the log.
+    /// Deletes a contact with its sessions, conversations, messages and notes, and erases its data from the event log.
     ///
     /// # Errors
     /// [`Error::Denied`] for agents; [`Error::NotFound`] if the contact does not exist; [`Error::Precondition`] while the contact is

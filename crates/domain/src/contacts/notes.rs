@@ -31,7 +31,7 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// Returns a note about this contact. A note about another contact is reported as not found.
+/// Returns the note with this id. A note about a contact other than the given one is reported as not found.
 async fn of_contact(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId, id: NoteId) -> Result<Model> {
     scope::check(db, access, account, contact).await?;
     let row = records::one::<Entity>(db, account, id.0, "note").await?;
@@ -47,7 +47,7 @@ async fn check_contact(db: &impl ConnectionTrait, access: &Access, account: Acco
     records::one::<contact::Entity>(db, account, id.0, "contact").await.map(drop)
 }
 
-/// Adds the authors to notes.
+/// Loads the authors of notes.
 async fn signed(db: &impl ConnectionTrait, account: AccountId, rows: Vec<Model>) -> Result<Vec<Note>> {
     let agents = load::agents(db, account, rows.iter().filter_map(|row| row.user_id)).await?;
     let sign = |row: Model| Note {
@@ -76,7 +76,7 @@ pub(crate) async fn hand_over(db: &impl ConnectionTrait, account: AccountId, fro
     Ok(())
 }
 
-/// Notes about contacts.
+/// Operations on notes about contacts.
 #[derive(Clone, Debug)]
 pub struct ContactNotes {
     context: Arc<Context>,
@@ -92,7 +92,7 @@ impl ContactNotes {
     /// Adds a note to a contact.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the contact.
+    /// [`Error::NotFound`] if the contact does not exist or the caller cannot see it.
     pub async fn create(&self, call: Call<Note>, contact: ContactId, content: String) -> Result<Answer<Note>> {
         let access = call.caller.write_access(call.account)?.clone();
         self.context
@@ -121,7 +121,7 @@ impl ContactNotes {
             .await
     }
 
-    /// Returns one note.
+    /// Returns one note about a contact, with its author.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the note does not exist, or if it is about another contact.
@@ -134,7 +134,7 @@ impl ContactNotes {
     /// Returns a page of the notes about a contact, newest first.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the contact.
+    /// [`Error::NotFound`] if the contact does not exist or the caller cannot see it.
     pub async fn list(&self, caller: &Caller, account: AccountId, contact: ContactId, page: &PageRequest) -> Result<Page<Note>> {
         let access = caller.access(account)?;
         let db = self.context.db.read();

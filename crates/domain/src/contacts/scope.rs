@@ -1,4 +1,4 @@
-//! The single place that decides which contacts, and which of their sessions, a caller can see.
+//! Decides which contacts, and which of their sessions, a caller can see. All operations use these checks.
 
 use parley_fault::Protection;
 use parley_storage::{
@@ -16,7 +16,7 @@ use sea_orm::{
 
 use crate::auth::caller::Access;
 
-/// Returns the contacts that a caller can see, as a condition on `contacts`.
+/// Returns a condition on the table `contacts` that matches the contacts that the caller can see.
 pub(crate) fn seen(access: &Access, account: AccountId) -> Condition {
     let session = access.contact_inboxes().map(|inboxes| {
         let mut sessions = Query::select();
@@ -32,7 +32,7 @@ pub(crate) fn seen(access: &Access, account: AccountId) -> Condition {
     Condition::all().add_option(session)
 }
 
-/// Checks that the caller can see a contact. Does not check whether it exists if the caller can see all contacts.
+/// Checks that the caller can see a contact. If the caller can see all contacts, does not check whether the contact exists.
 ///
 /// # Errors
 /// [`Error::NotFound`] if no session in the caller's inboxes makes the contact visible.
@@ -78,12 +78,13 @@ async fn session_in(db: &impl ConnectionTrait, account: AccountId, contact: Cont
     Ok(found.is_some())
 }
 
-/// Returns the inboxes whose sessions the caller can see; `None` means all. The source id of a session is a credential of the client API.
+/// Returns the inboxes whose sessions the caller can see, or `None` if the caller can see all. Access to sessions is restricted because the
+/// source id of a session is a credential for the client API.
 pub(crate) fn session_inboxes(access: &Access) -> Option<&[InboxId]> {
     access.inboxes.as_deref().filter(|_| parley_fault::is_on(Protection::SessionScope))
 }
 
-/// Removes the sessions that the caller cannot see.
+/// Removes those sessions of a contact that the caller cannot see.
 pub(crate) fn shown(mut contact: ContactSessions, access: &Access) -> ContactSessions {
     if let Some(inboxes) = session_inboxes(access) {
         contact.keep_sessions_of(inboxes);

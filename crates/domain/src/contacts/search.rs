@@ -1,18 +1,18 @@
-//! Searches contacts by a substring, as a condition that an index can answer: a trigram index for three characters or more, and an index of
-//! our own for one or two. Names of two characters are common in Chinese.
+//! Builds conditions for searching contacts by a substring, in forms that an index can answer: a trigram index for substrings of at least
+//! three characters, and an index maintained by Parley for one or two characters. Chinese names often have only two characters.
 
 use parley_storage::Dialect;
 use parley_types::{error::Result, id::AccountId};
 use sea_orm::{Condition, ConnectionTrait};
 
-/// The minimum number of characters for which a trigram index can be used.
+/// The minimum length of a substring in characters for which a trigram index can be used.
 const TRIGRAM: usize = 3;
 
 /// If at least this many contacts contain the text, scanning the list is faster than using the index and sorting.
 const COMMON: u64 = 500;
 
-/// Returns a condition for the contacts of an account that contain a text: in their name, e-mail address, phone number or company
-/// regardless of letter case, or in their identifier with the same letter case. `%` and `_` are wildcards.
+/// Returns a condition that matches the contacts of an account that contain a text. The name, e-mail address, phone number and company are
+/// compared case-insensitively, the identifier case-sensitively. `%` and `_` are wildcards.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a query fails.
@@ -25,7 +25,7 @@ pub async fn holding(db: &impl ConnectionTrait, account: AccountId, text: &str) 
         return Ok(holds);
     }
     let holds = dialect.contacts_by_pattern(text);
-    // If a longer text has wildcards, use any part of it: every contact that contains the text contains the part.
+    // Narrow the search by one or two literal characters of the text: every contact that contains the text also contains this piece of it.
     let piece: String = literal.chars().take(TRIGRAM - 1).collect();
     if piece.is_empty() {
         return Ok(holds);
@@ -37,7 +37,7 @@ pub async fn holding(db: &impl ConnectionTrait, account: AccountId, text: &str) 
     })
 }
 
-/// Returns whether at least [`COMMON`] contacts contain a part of a text. Counts no further than that.
+/// Returns whether at least [`COMMON`] contacts contain a piece of text. Stops counting at that number.
 async fn is_common(db: &impl ConnectionTrait, account: AccountId, piece: &str) -> Result<bool> {
     let count = Dialect::of(db).count_contacts_with_piece(account, piece, COMMON);
     let row = db.query_one_raw(count).await?;
@@ -47,7 +47,7 @@ async fn is_common(db: &impl ConnectionTrait, account: AccountId, piece: &str) -
         .is_some_and(|found| found >= COMMON))
 }
 
-/// Returns the longest part of a text without wildcards; the first of several.
+/// Returns the longest part of a text that contains no wildcards. If several parts have the same length, returns the first.
 fn longest_literal(text: &str) -> &str {
     let mut longest = "";
     for part in text.split(['%', '_']) {

@@ -1,4 +1,4 @@
-//! The sessions of contacts in inboxes: finding, creating and listing them.
+//! Finds, creates and lists the sessions of contacts in inboxes.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -34,21 +34,21 @@ use crate::{
 /// A session to find or create.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NewSession {
-    /// The contact.
+    /// The contact that the session belongs to.
     pub contact: ContactId,
-    /// The inbox.
+    /// The inbox that the session is in.
     pub inbox: InboxId,
     /// The source id; `None` for a random one.
     pub source_id: Option<String>,
     /// Whether to mark the session as verified.
     pub hmac_verified: bool,
-    /// The data that the session itself submitted; `None` if a member or a service creates the session.
+    /// The data that the visitor submitted; `None` if a member or a service creates the session.
     pub submitted: Option<Submitted>,
-    /// The contact of which the session's contact might be a duplicate.
+    /// Another contact that might represent the same person as the session's contact.
     pub possible_duplicate: Option<ContactId>,
 }
 
-/// Finds or creates a session. Returns it, and whether it was created.
+/// Finds or creates a session. Returns the session and whether it was created.
 pub(crate) async fn session(write: &Write, new: NewSession) -> Result<(contact_inbox::Model, bool)> {
     let account = write.account().id;
     if let Some(source_id) = &new.source_id {
@@ -100,8 +100,8 @@ pub(crate) async fn with_sessions(db: &impl ConnectionTrait, account: AccountId,
         .ok_or_else(|| Error::not_found("contact", id))
 }
 
-/// Records that a contact has another session: its version changes and an event is added, so that clients with a copy of the contact update
-/// it.
+/// Records that a contact has a new session: changes the contact's version and adds an event, so that clients update their copies of the
+/// contact.
 pub(crate) async fn session_added(write: &mut Write, session: &contact_inbox::Model) -> Result<()> {
     let id = session.contact_id;
     let account = write.account().id;
@@ -121,13 +121,14 @@ pub(crate) async fn session_added(write: &mut Write, session: &contact_inbox::Mo
     Ok(())
 }
 
-/// Returns the change that reports another contact with the same e-mail address, phone number or identifier.
+/// Returns the change that reports that another contact, which has the same e-mail address, phone number or identifier, is a possible
+/// duplicate.
 pub(crate) fn possible_duplicate(before: Option<ContactId>, after: Option<ContactId>) -> Option<Change> {
     let id = |contact: Option<ContactId>| contact.map_or(Json::Null, |contact| contact.0.into());
     Change::new("contact_inboxes.possible_duplicate_contact_id", id(before), id(after))
 }
 
-/// Contacts' sessions in inboxes.
+/// Operations on the sessions of contacts in inboxes.
 #[derive(Clone, Debug)]
 pub struct Sessions {
     context: Arc<Context>,
@@ -143,8 +144,9 @@ impl Sessions {
     /// Finds or creates a session of a contact in an inbox.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the contact or the inbox; [`Error::Denied`] without access to the inbox, or if `hmac_verified` is set and
-    /// the caller must not mark sessions as verified; [`Error::Taken`] if the session belongs to another contact.
+    /// [`Error::NotFound`] if the contact or the inbox does not exist, or if the caller cannot see the contact; [`Error::Denied`] without
+    /// access to the inbox, or if `hmac_verified` is set and the caller must not mark sessions as verified; [`Error::Taken`] if the session
+    /// belongs to another contact.
     pub async fn create(
         &self,
         call: Call<Session>,
@@ -186,10 +188,10 @@ impl Sessions {
             .await
     }
 
-    /// Returns the contact of a session, with all of its sessions that the caller can see.
+    /// Returns the contact that a session belongs to, with all sessions of the contact that the caller can see.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for a session in an inbox that the caller cannot see.
+    /// [`Error::NotFound`] if the session does not exist or is in an inbox that the caller cannot see.
     pub async fn contact_of(&self, caller: &Caller, account: AccountId, inbox: InboxId, source_id: &str) -> Result<ContactSessions> {
         let access = caller.access(account)?;
         let db = self.context.db.read();
@@ -208,10 +210,11 @@ impl Sessions {
     }
 
     /// Returns a page of the caller's inboxes through which a contact can be reached, each with the source id of the contact's newest
-    /// session there, or a generated one for a new session. All inboxes have an API channel, so all of them qualify.
+    /// session there, or a generated source id for a new session. Every inbox has an API channel, so every one of the caller's inboxes
+    /// qualifies.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the contact.
+    /// [`Error::NotFound`] if the contact does not exist or the caller cannot see it.
     pub async fn contactable_inboxes(
         &self,
         caller: &Caller,
@@ -237,7 +240,7 @@ impl Sessions {
             .order_by_asc(contact_inbox::Column::Id)
             .all(db)
             .await?;
-        // Sessions are in ascending order, so the newest of each inbox overwrites the others.
+        // Sessions are in ascending order, so the newest session in each inbox overwrites the older ones.
         let mut named: HashMap<InboxId, String> = sessions.into_iter().map(|row| (row.inbox_id, row.source_id)).collect();
         let found = ids.items.iter().filter_map(|id| inboxes.remove(&InboxId(*id))).collect();
         let found = ids.with(found, |inbox: &Arc<Inbox>| inbox.row.id.0);
@@ -250,7 +253,7 @@ impl Sessions {
     /// Returns a page of the sessions of a contact in the caller's inboxes, oldest first.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the contact.
+    /// [`Error::NotFound`] if the contact does not exist or the caller cannot see it.
     pub async fn list(&self, caller: &Caller, account: AccountId, contact: ContactId, page: &PageRequest) -> Result<Page<Session>> {
         let access = caller.access(account)?;
         let db = self.context.db.read();
@@ -271,8 +274,8 @@ impl Sessions {
         Ok(ids.with(sessions, |session: &Session| session.row.id.0))
     }
 
-    /// Returns, by conversation, the sessions of those conversations whose contact the caller cannot see. The caller is shown the data that
-    /// the session submitted instead of the contact.
+    /// Returns the sessions of those conversations whose contact the caller cannot see, keyed by conversation. For these conversations, the
+    /// caller receives the data that the session submitted instead of the contact's data.
     ///
     /// # Errors
     /// [`Error::NotMember`] without access to the account; [`Error::Database`] if the query fails.
@@ -284,7 +287,7 @@ impl Sessions {
     ) -> Result<HashMap<ConversationId, contact_inbox::Model>> {
         match caller.access(account)?.contact_inboxes() {
             None => Ok(HashMap::new()),
-            // Boxed, so that calls of callers without this restriction do not carry the future of the query.
+            // Box the query's future, so that it does not enlarge the futures of calls that do not need the query.
             Some(inboxes) => Box::pin(load::unopened_sessions(self.context.db.read(), account, inboxes, conversations)).await,
         }
     }

@@ -1,10 +1,10 @@
-//! The optional texts of contacts: the list, and new values of them.
+//! The optional text fields of contacts, and changes to them.
 
 use parley_storage::entity::contact;
 
 pub use parley_storage::entity::contact::{TEXTS, Text};
 
-/// Optional texts of a contact with their new values; `None` removes a text. The e-mail address is in lower case.
+/// New values for optional texts of a contact; `None` removes a text. The e-mail address is in lower case.
 #[derive(Clone, Debug, Default)]
 pub struct ContactTexts(Vec<(Text, Option<String>)>);
 

@@ -10,18 +10,18 @@ use crate::write::response_subject::ResponseSubject;
 /// A new conversation with its first message.
 #[derive(Clone, Debug)]
 pub struct CreatedConversation {
-    /// The conversation.
+    /// The new conversation.
     pub conversation: ConversationSummary,
     /// The first message, if the request had one.
     pub message: Option<Arc<Message>>,
 }
 
-/// A conversation whose status was set.
+/// The result of setting the status of a conversation.
 #[derive(Clone, Debug)]
 pub struct StatusSet {
-    /// The conversation.
+    /// The conversation after the change.
     pub conversation: ConversationSummary,
-    /// Whether an agent bot handed the conversation over to the agents.
+    /// Whether the change handed the conversation over from an agent bot to the agents.
     pub handed_off: bool,
 }
 

@@ -1,5 +1,6 @@
-//! Automatic assignment: round-robin among the members of an inbox who are online. The turns are stored in the database, so the rotation
-//! continues across restarts and replicas. The row lock of the account's counters prevents two conversations from getting the same turn.
+//! Assigns conversations automatically, round-robin among the members of an inbox who are online. The turns are stored in the database, so
+//! the rotation continues after restarts and across replicas. The row lock on the account's counters ensures that no two conversations use
+//! the same turn.
 
 use crate::conversations::rows::check_member;
 use crate::messages::append::add_activity;
@@ -24,7 +25,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set, sea_query
 
 use crate::{conversations::rows::save, messages::rules::changed_with, people::team_members, write::Write};
 
-/// Assigns a member of the account, or removes the assignee if `assignee` is `None`.
+/// Assigns a conversation to a member of the account, or removes its assignee if `assignee` is `None`.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the user is not a member of the account.
@@ -51,7 +52,7 @@ pub(crate) async fn assign(write: &mut Write, conversation: &mut Conversation, a
 }
 
 /// Assigns an open conversation to the next member of its inbox who is online. Does nothing if a member of the inbox is already assigned,
-/// if nobody is online, or if the inbox has no automatic assignment.
+/// if no eligible member is online, or if automatic assignment is disabled for the inbox or the conversation's team.
 ///
 /// # Errors
 /// [`Error::Database`] or [`Error::Unavailable`] if a query fails.
@@ -75,7 +76,7 @@ pub(crate) async fn assign_automatically(write: &mut Write, conversation: &mut C
     Ok(())
 }
 
-/// Returns those of `users` who also belong to the team; an empty list if the team has no automatic assignment.
+/// Returns those of `users` who also belong to the team, or an empty list if automatic assignment is disabled for the team.
 ///
 /// # Errors
 /// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
@@ -88,7 +89,7 @@ pub(crate) async fn of_team(write: &Write, team: &team::Model, mut users: Vec<Us
     Ok(users)
 }
 
-/// Assigns a conversation to an agent and adds the events. Adds no activity message, because nobody assigned it by hand.
+/// Assigns a conversation to an agent and adds the events. Adds no activity message, because the assignment is automatic.
 pub(crate) fn give(write: &mut Write, conversation: &mut Conversation, agent: Arc<Agent>) {
     let before = conversation.row.assignee_id.map(i64::from);
     let Some(change) = Change::new("assignee_id", before, agent.user.id.0) else {
@@ -101,7 +102,7 @@ pub(crate) fn give(write: &mut Write, conversation: &mut Conversation, agent: Ar
     changed_with(set, conversation, EventKind::AssigneeChanged, vec![change]);
 }
 
-/// Returns the members of an inbox.
+/// Returns the ids of an inbox's members.
 ///
 /// # Errors
 /// [`Error::Database`] or [`Error::Unavailable`] if the query fails.
@@ -114,7 +115,7 @@ pub(crate) async fn members(write: &Write, inbox: InboxId) -> Result<Vec<UserId>
     Ok(members.into_tuple().all(&write.txn).await?)
 }
 
-/// Returns the user who is online and has waited longest for a conversation of the inbox, and records the turn.
+/// Returns the user among `users` who is online and whose last turn in the inbox was the longest ago, and records a new turn for that user.
 ///
 /// # Errors
 /// [`Error::Database`] or [`Error::Unavailable`] if a query fails.
@@ -158,7 +159,7 @@ pub(crate) async fn next(write: &Write, inbox: InboxId, users: Vec<UserId>) -> R
     Ok(Some(agent))
 }
 
-/// Assigns agents to conversations that messages have opened.
+/// Assigns agents to conversations that were opened or reopened by a message.
 pub(crate) fn assign_opened(write: &mut Write, ids: Vec<ConversationId>) -> BoxFuture<'_, Result<()>> {
     Box::pin(async move {
         let account = Arc::clone(write.account());

@@ -24,8 +24,8 @@ use crate::{
 };
 
 impl Conversations {
-    /// Returns a page of the attachments of a conversation, newest first, and their total number. Each is returned as its message with only
-    /// that attachment.
+    /// Returns a page of the attachments of a conversation, newest first, and their total number. Each attachment is returned as its
+    /// message, which then contains no other attachment.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotFound`] if the conversation does not exist; [`parley_types::error::Error::Denied`] without access

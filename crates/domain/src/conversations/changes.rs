@@ -1,4 +1,4 @@
-//! Changes to a conversation other than new messages, and the activity messages that describe them.
+//! Applies changes other than new messages to a conversation, and adds the activity messages that describe the changes.
 
 use crate::conversations::assignment::assign;
 use std::sync::Arc;
@@ -35,24 +35,24 @@ use crate::{
 /// A change to a conversation.
 #[derive(Clone, Debug)]
 pub enum ConversationPatch {
-    /// Sets the priority, or removes it.
+    /// Sets the priority; `None` removes it.
     Priority(Option<Priority>),
-    /// Sets the assignee, or removes it.
+    /// Sets the assignee; `None` removes it.
     Assignee(Option<UserId>),
-    /// Sets the team, or removes it.
+    /// Sets the team; `None` removes it.
     Team(Option<TeamId>),
     /// Replaces all labels.
     Labels(Vec<String>),
-    /// Replaces all custom attributes, all additional attributes, or both.
+    /// Replaces the custom attributes, the additional attributes, or both.
     Attributes(Option<Map<String, Json>>, Option<Map<String, Json>>),
     /// Records that the caller, or the contact, viewed the conversation.
     Seen {
-        /// Whether the contact viewed it, rather than the caller.
+        /// Whether the contact, rather than the caller, viewed the conversation.
         by_contact: bool,
     },
-    /// Marks the conversation as unread since just before the newest incoming message.
+    /// Marks the conversation as unread, beginning with the newest incoming message.
     Unread,
-    /// Blocks the contact and resolves the conversation, or unblocks the contact.
+    /// If true, blocks the contact and resolves the conversation; if false, unblocks the contact.
     Muted(bool),
 }
 
@@ -96,7 +96,7 @@ impl Conversations {
                     if !write.set.drafts().is_empty() {
                         save(write, &mut conversation).await?;
                     }
-                    // Activity messages are stored after this closure, so the summary takes the newest message from the unit of work.
+                    // Activity messages are stored after this closure returns, so the summary needs the newest message from the write set.
                     let newest = write.set.newest_message().cloned();
                     summary_of(conversation, newest.as_ref(), &write.txn).await
                 })

@@ -1,4 +1,4 @@
-//! Lists of conversations that match a filter.
+//! Lists the conversations that match a filter.
 
 use parley_storage::{entity::conversation, joined::ConversationSummary};
 use parley_types::{error::Result, id::AccountId};
@@ -17,7 +17,7 @@ use crate::{
 
 impl Conversations {
     /// Returns a page of the conversations that match a filter and that the caller can access, sorted by last activity in descending order,
-    /// with their newest messages, and counts if `with_counts` is set.
+    /// with their newest messages. Also returns counts if `with_counts` is set.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Invalid`] for an invalid

@@ -1,4 +1,4 @@
-//! Lists of conversations: filters, sort order and counts.
+//! Lists conversations, with filters, a sort order and counts.
 
 use parley_storage::{
     Database, Dialect,
@@ -32,71 +32,72 @@ use crate::{
     people::teams,
 };
 
-/// A filter by assignee.
+/// A filter for a list of conversations, by assignee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assigned {
-    /// Conversations assigned to this user; with `None`, no conversation.
+    /// Matches conversations assigned to this user; `None` matches no conversation.
     To(Option<UserId>),
-    /// Conversations with an assignee.
+    /// Matches conversations with an assignee.
     Somebody,
-    /// Conversations without an assignee.
+    /// Matches conversations without an assignee.
     Nobody,
 }
 
 /// The filters and the order of a list of conversations. An empty or absent filter matches all conversations.
 #[derive(Clone, Debug)]
 pub struct ConversationQuery {
-    /// Conversations with any of these statuses.
+    /// Returns only conversations with any of these statuses.
     pub statuses: Vec<ConversationStatus>,
-    /// Conversations in any of these inboxes.
+    /// Returns only conversations in any of these inboxes.
     pub inboxes: Vec<InboxId>,
-    /// Conversations of this contact.
+    /// Returns only conversations with this contact.
     pub contact: Option<ContactId>,
-    /// Conversations of this team.
+    /// Returns only conversations assigned to this team.
     pub team: Option<TeamId>,
-    /// Conversations of contact sessions with this source id.
+    /// Returns only conversations of contact sessions with this source id.
     pub source_id: Option<String>,
-    /// Conversations with this kind of assignee.
+    /// Returns only conversations whose assignee matches.
     pub assigned: Option<Assigned>,
-    /// Conversations with any of these labels.
+    /// Returns only conversations with any of these labels.
     pub labels: Vec<String>,
-    /// Conversations with an incoming or outgoing message that contains this string, among the messages that one search examines.
+    /// Returns only conversations with an incoming or outgoing message that contains this string. One search examines a limited number of
+    /// messages.
     pub text: Option<String>,
-    /// Whether to return only conversations without a first reply, and those whose contact is waiting for a reply.
+    /// Whether to return only unattended conversations: those without a first reply, and those whose contact is waiting for a reply.
     pub unattended: bool,
-    /// If set: conversations in which this user participates; `Some(None)` matches no conversation.
+    /// If set, returns only conversations in which this user participates; `Some(None)` matches no conversation.
     pub participant: Option<Option<UserId>>,
-    /// If set: conversations in which a private note mentions this user; `Some(None)` matches no conversation.
+    /// If set, returns only conversations in which a private note mentions this user; `Some(None)` matches no conversation.
     pub mentioned: Option<Option<UserId>>,
-    /// Conversations that changed at or after this time.
+    /// Returns only conversations that changed at or after this time.
     pub updated_since: Option<Micros>,
     /// The value to sort by.
     pub order: ConversationOrder,
     /// Whether to sort in descending order.
     pub descending: bool,
-    /// Whether to return counts.
+    /// Whether to also return counts.
     pub count: bool,
 }
 
-/// A page of a list of conversations.
+/// A page of conversations, with counts if they were requested.
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// The conversations.
     pub page: Page<ConversationSummary>,
     /// The counts, if the query requested them.
     pub counts: Option<Counts>,
-    /// Whether the search for the text, if there was one, examined all messages.
+    /// Whether the text search examined all messages. True if there was no text search.
     pub complete: bool,
 }
 
-/// The number of conversations that match all filters except the one by assignee.
+/// The numbers of conversations that match all filters except the filter by assignee.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Counts {
-    /// Assigned to the caller.
+    /// The number of conversations assigned to the caller.
     pub mine: i64,
-    /// Without an assignee.
+    /// The number of conversations without an assignee.
     pub unassigned: i64,
-    /// With or without an assignee.
+    /// The number of conversations with or without an assignee.
     pub all: i64,
 }
 
@@ -114,7 +115,7 @@ fn taking_part(account: AccountId, user: Option<UserId>) -> SelectStatement {
 }
 
 /// Selects the conversations whose private notes mention a user. Mentions are links in the notes, as Chatwoot's editor writes them. A
-/// partial index covers the notes that contain any.
+/// partial index covers the notes that contain mentions.
 fn mentioning(account: AccountId, user: Option<UserId>) -> SelectStatement {
     let mut select = Query::select();
     select.column(message::Column::ConversationId).from(message::Entity);
@@ -126,7 +127,7 @@ fn mentioning(account: AccountId, user: Option<UserId>) -> SelectStatement {
     select
 }
 
-/// Selects conversations without a first reply, and those whose contact is waiting for a reply.
+/// Selects unattended conversations: those without a first reply, and those whose contact is waiting for a reply.
 fn unattended(dialect: Dialect, account: AccountId) -> SelectStatement {
     use conversation::Column;
     let of = |column: Column| Expr::col((conversation::Entity, column));
@@ -195,7 +196,7 @@ impl ConversationQuery {
         match self.assigned {
             None => query,
             Some(Assigned::To(Some(user))) => query.filter(Column::AssigneeId.eq(user)),
-            // A caller who is not a user has no conversations.
+            // A caller who is not a user has no assigned conversations.
             Some(Assigned::To(None)) => query.filter(Expr::value(false)),
             Some(Assigned::Somebody) => query.filter(Column::AssigneeId.is_not_null()),
             Some(Assigned::Nobody) => query.filter(Column::AssigneeId.is_null()),
@@ -204,7 +205,8 @@ impl ConversationQuery {
 }
 
 impl Conversations {
-    /// Returns a page of conversations with their newest messages, and counts if `query` requests them.
+    /// Returns a page of the conversations that match `query` and that the caller can access, with their newest messages. Also returns
+    /// counts if `query` requests them.
     ///
     /// # Errors
     /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::NotFound`] if the team does
@@ -226,8 +228,8 @@ impl Conversations {
             all = all.filter(self.context.db.dialect().id_in_list(id, &found.ids));
             complete = found.complete;
         }
-        // If few conversations match, look them up by their keys and sort them. SQLite has no statistics on table sizes: if it followed the
-        // order of the index instead, it would scan all conversations.
+        // If few conversations match, look them up by their keys and sort them. Following the order of the index instead would make SQLite,
+        // which has no statistics on table sizes, scan all conversations.
         let mut few = query.contact.is_some() || query.source_id.is_some() || query.text.is_some();
         if query.unattended {
             let those = [unattended(self.context.db.dialect(), account)];
@@ -255,7 +257,7 @@ impl Conversations {
     }
 }
 
-/// Returns the conversations of a page of ids, in the same order. The page is truncated where it would exceed its size limit.
+/// Loads the conversations for a page of ids, in the same order. The page is truncated where it would exceed its size limit.
 pub(crate) async fn read_page(db: &Database, account: AccountId, ids: Page<i64>) -> Result<Page<ConversationSummary>> {
     let read = db.read();
     let all = conversation::Entity::find().filter(conversation::Column::AccountId.eq(account));
@@ -276,7 +278,7 @@ pub(crate) async fn read_page(db: &Database, account: AccountId, ids: Page<i64>)
     Ok(ids.with(summaries, |summary: &ConversationSummary| summary.conversation.row.id.0))
 }
 
-/// Counts the conversations of a query: all, those without an assignee, and those that are assigned to `user`.
+/// Counts the conversations that `query` selects: all, those without an assignee, and those that are assigned to `user`.
 pub(crate) async fn count(db: &impl ConnectionTrait, query: &Select<conversation::Entity>, user: Option<UserId>) -> Result<Counts> {
     let assignee = || Expr::col((conversation::Entity, conversation::Column::AssigneeId));
     let mine = Expr::case(assignee().eq(user.map_or(0, i64::from)), 1);

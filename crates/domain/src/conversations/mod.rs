@@ -1,4 +1,4 @@
-//! Conversations: creating and reading them, and typing notifications. Changes are in `changes`.
+//! Creates and reads conversations, and publishes typing notifications. The module `changes` handles other changes to conversations.
 
 pub mod answers;
 pub mod assignment;
@@ -69,30 +69,30 @@ use crate::{
     },
 };
 
-/// A conversation to create.
+/// The data for creating a conversation.
 #[derive(Clone, Debug)]
 pub struct NewConversation {
-    /// The inbox.
+    /// The inbox of the conversation, if the request names one.
     pub inbox: Option<InboxId>,
-    /// The contact.
+    /// The contact of the conversation, if the request names one.
     pub contact: Option<ContactId>,
-    /// The source id of the contact session.
+    /// The source id of the contact session, if the request names one.
     pub source_id: Option<String>,
     /// The initial status.
     pub status: ConversationStatus,
-    /// When a snoozed conversation reopens.
+    /// The time at which the conversation reopens, if it is snoozed.
     pub snoozed_until: Option<Micros>,
-    /// The user to assign.
+    /// The user to assign the conversation to.
     pub assignee: Option<UserId>,
-    /// The team to assign. An assignee who is not in the team is ignored.
+    /// The team to assign the conversation to. An assignee who is not in the team is ignored.
     pub team: Option<TeamId>,
-    /// The priority.
+    /// The initial priority, if any.
     pub priority: Option<Priority>,
-    /// Additional attributes, which programs set.
+    /// Additional attributes, which programs set, unlike the custom attributes that the account defines.
     pub additional_attributes: Map<String, Json>,
     /// Custom attributes, which the account defines.
     pub custom_attributes: Map<String, Json>,
-    /// Whether to mark a session that is created for the conversation as verified.
+    /// Whether to mark the session as verified if a new session is created for the conversation.
     pub hmac_verified: bool,
     /// The first message, if any.
     pub message: Option<NewMessage>,
@@ -101,11 +101,11 @@ pub struct NewConversation {
 /// A typing notification.
 #[derive(Clone, Copy, Debug)]
 pub struct NewTyping {
-    /// Whether the person started typing, rather than stopped.
+    /// Whether typing started, rather than stopped.
     pub typing: bool,
-    /// Whether the person is writing a private note.
+    /// Whether the text being typed is a private note.
     pub private: bool,
-    /// Whether the contact is typing, rather than the caller.
+    /// Whether the contact, rather than the caller, is typing.
     pub by_contact: bool,
 }
 
@@ -161,8 +161,8 @@ impl Conversations {
                         prepare_message(write, &conversation, &mut first, messages_per_minute).await?;
                         let caller = Arc::clone(&write.caller);
                         if needs_rendering(&conversation, &first) {
-                            // The number of the conversation is allocated only here, so its templates cannot be rendered before the write
-                            // is queued.
+                            // The number of the conversation is allocated only in this transaction, so its templates cannot be rendered
+                            // before the write is queued.
                             render_texts(write, |set| add_message(set, &mut conversation.clone(), &caller, first.clone())).await;
                         }
                         let slept = conversation.row.status != ConversationStatus::Open;
@@ -189,7 +189,7 @@ impl Conversations {
         rows::read_summary(self.context.db.read(), caller, account, id).await
     }
 
-    /// Notifies subscribers that somebody started or stopped typing. Returns the head of the log.
+    /// Notifies subscribers that the caller or the contact started or stopped typing. Returns the head of the event log.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox.
@@ -222,8 +222,8 @@ impl Conversations {
     }
 }
 
-/// Returns the session of a new conversation, and whether it was created. With an inbox and a contact, the session is found or created;
-/// otherwise it is looked up by its source id, within the inbox or the contact if one is given.
+/// Returns the session for a new conversation, and whether the session was created. If both an inbox and a contact are given, finds or
+/// creates the session. Otherwise, looks the session up by its source id, within the inbox or contact if one is given.
 async fn find_session(write: &Write, access: &Access, new: &NewConversation) -> Result<(contact_inbox::Model, bool)> {
     let account = write.account().id;
     if let Some(inbox) = new.inbox {
@@ -270,7 +270,7 @@ async fn newest(write: &Write, session: &contact_inbox::Model) -> Result<Option<
     Ok(row.map(|row| row.id))
 }
 
-/// Creates a conversation, and assigns it automatically if its inbox has automatic assignment.
+/// Creates a conversation, and assigns it automatically if automatic assignment is enabled for its inbox.
 async fn begin(write: &mut Write, session: &contact_inbox::Model, new: &NewConversation) -> Result<Conversation> {
     let mut conversation = insert(write, session, new).await?;
     let begun = conversation.row.assignee_id;
@@ -294,7 +294,7 @@ async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConv
         (Some(user), Some(team)) if !team_members::members(&write.txn, account.id, team).await?.contains(&user) => None,
         (assignee, _) => assignee,
     };
-    // As in Chatwoot, the conversation of a blocked contact is resolved from the start.
+    // As in Chatwoot, a conversation with a blocked contact is created with the status resolved.
     let inbox = load::inbox(&write.txn, account.id, session.inbox_id).await?;
     let status = if contact.row.blocked {
         ConversationStatus::Resolved

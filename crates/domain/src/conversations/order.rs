@@ -1,4 +1,4 @@
-//! The sort orders of lists of conversations, and the indexes that provide them.
+//! The sort orders for lists of conversations, and the sort keys that match their indexes.
 
 use parley_storage::{Dialect, entity::conversation};
 use sea_orm::{
@@ -30,7 +30,7 @@ impl ConversationOrder {
         })
     }
 
-    /// Returns the sort key of the order.
+    /// Returns the sort key for this order.
     pub(crate) fn sort(self, descending: bool, dialect: Dialect) -> Sort {
         use conversation::Column;
         let (column, nullable) = match self {
@@ -40,7 +40,7 @@ impl ConversationOrder {
             Self::WaitingSince => (Column::WaitingSince, true),
         };
         let column: SimpleExpr = Expr::col((conversation::Entity, column));
-        // Cast the smallint of a priority to the bigint of a page key; its index has the same expression.
+        // Priorities are stored as smallint, but page keys are bigint. The index on the priority contains the same cast.
         let by = if self == Self::Priority { column.cast_as("bigint") } else { column };
         Sort {
             by: Some(by),

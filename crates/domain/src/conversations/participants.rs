@@ -1,4 +1,4 @@
-//! Participants of a conversation: the members who follow it besides its assignee.
+//! Manages the participants of conversations: members who follow a conversation in addition to its assignee.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -42,12 +42,12 @@ pub enum ParticipantsPatch {
     Set(Vec<UserId>),
 }
 
-/// The participants after a change.
+/// The result of changing the participants of a conversation.
 #[derive(Clone, Debug)]
 pub struct ChangedParticipants {
     /// All participants, in the order in which they joined the account.
     pub all: Vec<Arc<Agent>>,
-    /// Those who were not participants before.
+    /// The participants whom the change added.
     pub added: Vec<Arc<Agent>>,
 }
 
@@ -151,7 +151,7 @@ async fn current(write: &Write, id: ConversationId) -> Result<HashSet<UserId>> {
     Ok(users.into_iter().collect())
 }
 
-/// Returns those of `users` who can be assigned in the inbox: members of the inbox, and administrators.
+/// Returns those of `users` to whom conversations in the inbox can be assigned: members of the inbox, and administrators.
 async fn assignable(write: &Write, inbox: parley_types::id::InboxId, users: Vec<UserId>) -> Result<HashSet<UserId>> {
     let agents = load::agents(&write.txn, write.account().id, users.into_iter()).await?;
     let members = assignment::members(write, inbox).await?;

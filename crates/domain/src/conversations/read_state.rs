@@ -97,7 +97,7 @@ pub(crate) async fn unread(write: &mut Write, conversation: &mut Conversation) -
     Ok(())
 }
 
-/// Blocks the contact and resolves the conversation, or unblocks the contact.
+/// Blocks the contact and resolves the conversation or, if the conversation is being unmuted, unblocks the contact.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a statement fails.

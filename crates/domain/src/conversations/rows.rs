@@ -38,7 +38,7 @@ pub(crate) async fn save_contact(write: &Write, conversation: &Conversation) -> 
     Ok(())
 }
 
-/// Returns the summary of a conversation. `newest` supplies the newest message if that is not stored yet.
+/// Returns the summary of a conversation. `newest` supplies the newest message if it is not stored yet.
 pub(crate) async fn summary_of(
     conversation: Conversation,
     newest: Option<&Message>,
@@ -73,7 +73,7 @@ pub(crate) async fn read_summary(
     Ok(summary)
 }
 
-/// Returns a user as a member of the account. Only members can be assigned to a conversation.
+/// Returns a user as a member of the account, because conversations can be assigned only to members.
 pub(crate) async fn check_member(write: &Write, user: UserId) -> Result<Arc<Agent>> {
     let mut agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
     agents

@@ -1,4 +1,4 @@
-//! Records that agents or the contact viewed a conversation. A view by the contact also marks messages as read.
+//! Records when agents or the contact viewed a conversation. A view by the contact also marks messages as read.
 
 use crate::messages::rules::changed_with;
 use crate::write::Write;
@@ -22,14 +22,14 @@ use sea_orm::{
 };
 use std::sync::Arc;
 
-/// The maximum number of messages that one view by the contact marks as read, newest first. Older ones are assumed to have been seen
-/// before.
+/// The maximum number of messages that one view by the contact marks as read, newest first. Older messages are assumed to have been seen
+/// earlier.
 const READ_AT_ONCE: u64 = 1000;
 
 /// Records that an agent or the contact viewed the conversation.
 ///
 /// A view by an agent never changes `updated_at`, and it writes nothing if nothing is unread: a dashboard reports a view after every event
-/// of the conversation that it displays, so if each view caused another event, the cycle would never end. For the assignee, messages are
+/// in the conversation that it displays, so if each view caused another event, the cycle would never end. For the assignee, messages are
 /// unread if they arrived after the assignee's own last view, even if other agents have viewed the conversation since.
 pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
     let at = Some(write.set.at);
@@ -65,8 +65,8 @@ pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contac
     });
 }
 
-/// Marks messages that the contact did not send as read if their status is sent or delivered, because the contact viewed the conversation.
-/// As in Chatwoot, this includes private notes and activity messages. Adds an event for each message.
+/// Marks messages as read, because the contact viewed the conversation. Affects messages that the contact did not send and whose status is
+/// sent or delivered. As in Chatwoot, this includes private notes and activity messages. Adds an event for each message.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a statement fails.
@@ -109,7 +109,7 @@ pub async fn mark_read(write: &mut Write, conversation: &mut Conversation) -> Re
         let message = Arc::new(message);
         let newest = conversation.row.last_public_message_id == Some(message.row.id);
         if newest {
-            // The event already contains this message, so the event's copy of the conversation must not contain it again.
+            // The event contains this message as its subject, so its copy of the conversation must not contain the message again.
             conversation.last_public = None;
         }
         write.set.emit(PendingEvent {

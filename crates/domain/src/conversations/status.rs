@@ -54,7 +54,7 @@ impl Conversations {
                     if !write.set.drafts().is_empty() {
                         save(write, &mut conversation).await?;
                     }
-                    // Activity messages are stored after this closure, so the summary takes the newest message from the unit of work.
+                    // Activity messages are stored after this closure returns, so the summary needs the newest message from the write set.
                     let newest = write.set.newest_message().cloned();
                     let conversation = summary_of(conversation, newest.as_ref(), &write.txn).await?;
                     Ok(StatusSet { conversation, handed_off })
@@ -80,7 +80,7 @@ async fn update(
     if handed_off {
         changed_with(&mut write.set, conversation, EventKind::ConversationBotHandoff, Vec::new());
     }
-    // As in Chatwoot: an agent who opens a conversation becomes its assignee; an administrator does not.
+    // As in Chatwoot, an agent who opens a conversation becomes its assignee, but an administrator does not.
     match write.caller.user_id() {
         Some(user) if status == Open && access.role == Role::Agent => assign(write, conversation, Some(user)).await?,
         _ if changed => assign_automatically(write, conversation).await?,
@@ -89,7 +89,7 @@ async fn update(
     Ok(handed_off)
 }
 
-/// Sets the status, and adds an activity message if it changed. Returns whether it changed.
+/// Sets the status, and adds an activity message if the status changed. Returns whether it changed.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a query fails.

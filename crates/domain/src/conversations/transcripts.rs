@@ -1,5 +1,5 @@
-//! Transcripts: the messages of a conversation, sent by e-mail. E-mails are queued in a table until the mail server has accepted them, so
-//! none is lost if the process ends.
+//! Sends transcripts, which contain the messages of a conversation, by e-mail. E-mails are queued in a table until the mail server accepts
+//! them, so none is lost if the process ends.
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
@@ -28,15 +28,16 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// The limits of a transcript: the number of messages, of which the newest are kept, and the total size of their content in bytes.
+/// The limits on a transcript: the maximum number of messages, of which the newest are included, and the maximum total size of their
+/// content in bytes.
 const MESSAGES: u64 = 1000;
 const BYTES: u64 = 4 * 1024 * 1024;
 
-/// The maximum number of transcripts per account within an hour, as in Chatwoot.
+/// The maximum number of transcripts per account and hour, as in Chatwoot.
 const HOURLY: u64 = 30;
 const HOUR: Duration = Duration::from_hours(1);
 
-/// How long a failed e-mail is retried.
+/// How long after its creation an e-mail that fails temporarily is retried.
 const TRIED: Duration = Duration::from_hours(24);
 
 /// How long an e-mail is reserved for the replica that is sending it.
@@ -45,7 +46,7 @@ const TURN: Duration = Duration::from_mins(10);
 /// The maximum number of e-mails that one run sends.
 const TOGETHER: u64 = 20;
 
-/// Transcripts of conversations, sent by e-mail.
+/// Operations on transcripts of conversations, which are sent by e-mail.
 #[derive(Clone, Debug)]
 pub struct Transcripts {
     context: Arc<Context>,
@@ -61,7 +62,7 @@ impl Transcripts {
         }
     }
 
-    /// Queues an e-mail with the messages of a conversation, without private notes and activity messages.
+    /// Queues an e-mail that contains the messages of a conversation, except private notes and activity messages.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox; [`Error::Busy`] if the
@@ -80,8 +81,8 @@ impl Transcripts {
             .write(call, move |transaction| {
                 Box::pin(async move {
                     let account: AccountId = transaction.account().id;
-                    // The messages were read before this transaction. Under the row lock of the account, an existing conversation proves
-                    // that its contact was not erased in between.
+                    // The messages were read before this transaction began. Since this transaction holds the row lock of the account, the
+                    // existence of the conversation proves that its contact has not been erased in the meantime.
                     let mut there = load::conversations(&transaction.txn, transaction.account(), &[id]).await?;
                     if there.pop().is_none() {
                         return Err(Error::not_found("conversation", id));
@@ -103,7 +104,7 @@ impl Transcripts {
                         subject: Set(subject(id)),
                         body: Set(body),
                         created_at: Set(now),
-                        // Due immediately, regardless of clock differences between replicas.
+                        // A zero timestamp makes the e-mail due immediately, regardless of clock differences between replicas.
                         next_try_at: Set(Micros::default()),
                         tries: Set(0),
                         ..Default::default()
@@ -115,7 +116,8 @@ impl Transcripts {
             .await
     }
 
-    /// Returns the newest messages, oldest first, without private notes and activity messages, within the limits of a transcript.
+    /// Returns the newest messages of a conversation, oldest first, up to the limits on a transcript. Leaves out private notes and activity
+    /// messages.
     async fn newest_messages(&self, account: AccountId, id: ConversationId) -> Result<Vec<Message>> {
         let public = message::Entity::find()
             .filter(message::Column::AccountId.eq(account))
@@ -139,7 +141,7 @@ fn subject(id: ConversationId) -> String {
     format!("[#{id}] Conversation transcript")
 }
 
-/// Removes the recipient and the text from all e-mails about these conversations, including those that were sent within the last hour. The
+/// Removes the recipient and the text from all e-mails about `conversations`, including e-mails that were sent within the last hour. Their
 /// rows remain, because they count against the hourly limit. An e-mail that is being sent at this moment can still arrive.
 ///
 /// # Errors
@@ -189,8 +191,8 @@ fn write(conversation: &ConversationSummary, messages: &[Message]) -> String {
 }
 
 /// Sends the queued e-mails and returns how many were sent. An e-mail that fails temporarily is retried for a day, with delays that double
-/// up to about an hour; one that is rejected permanently is dropped. If the process ends after sending an e-mail and before recording it,
-/// that e-mail is sent twice. `reached` is the time that the clocks of all replicas have reached.
+/// up to about an hour; an e-mail that is rejected permanently is dropped. If the process ends after sending an e-mail and before recording
+/// it, that e-mail is sent twice. `reached` is a time that the clocks of all replicas have already reached.
 ///
 /// # Errors
 /// [`Error::Database`] or [`Error::Unavailable`] if a statement fails.
@@ -226,7 +228,7 @@ pub async fn send_waiting(db: &Database, mailer: &Mailer, reached: Micros) -> Re
     Ok(sent)
 }
 
-/// Reserves due e-mails for this replica for [`TURN`].
+/// Selects due e-mails and reserves them for this replica, for the duration [`TURN`].
 async fn take_turn(db: &Database) -> Result<Vec<mail::Model>> {
     let now = Micros::now();
     let due = || mail::Column::SentAt.is_null().and(mail::Column::NextTryAt.lte(now));
@@ -243,7 +245,7 @@ async fn take_turn(db: &Database) -> Result<Vec<mail::Model>> {
         return Ok(Vec::new());
     }
     let later = Micros(now.0 + i64::try_from(TURN.as_micros()).unwrap_or(i64::MAX));
-    // If another replica was faster, the e-mails are no longer due.
+    // Check again that the e-mails are due, because another replica may have reserved them in the meantime.
     let rows = mail::Entity::update_many()
         .col_expr(mail::Column::NextTryAt, Expr::value(later))
         .filter(mail::Column::Id.is_in(ids))

@@ -1,5 +1,5 @@
-//! Reopens snoozed conversations when they are due. Every replica runs this; each conversation is reopened only once, under the row lock of
-//! its account.
+//! Reopens snoozed conversations when they are due. Every replica runs this job. The row lock of the account ensures that each conversation
+//! is reopened only once.
 
 use std::sync::Arc;
 
@@ -21,11 +21,12 @@ use crate::{
     write::{Write, call::Call},
 };
 
-/// The maximum number of conversations that one call examines.
+/// The maximum number of snoozed conversations that one call examines.
 const BATCH: u64 = 200;
 
 impl Conversations {
-    /// Reopens the snoozed conversations that are due, a bounded number per call. Returns how many were examined; there might be more.
+    /// Reopens the snoozed conversations that are due, a bounded number per call. Returns how many conversations were examined; more might
+    /// be due.
     ///
     /// # Errors
     /// [`parley_types::error::Error::Database`] if a query fails; [`parley_types::error::Error::Busy`] if the writer's queue is full.
@@ -60,7 +61,7 @@ impl Conversations {
 async fn wake(write: &mut Write, ids: Vec<ConversationId>) -> Result<()> {
     let account = Arc::clone(write.account());
     for mut conversation in load::conversations(&write.txn, &account, &ids).await? {
-        // Another replica might have reopened the conversation already, or somebody might have snoozed it again.
+        // Another replica might have reopened the conversation already, or a caller might have snoozed it again.
         let due = conversation.row.snoozed_until.is_some_and(|until| until <= write.set.at);
         if due && conversation.row.status == ConversationStatus::Snoozed {
             set_status(&mut write.set, &mut conversation, ConversationStatus::Open, None);

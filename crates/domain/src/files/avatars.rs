@@ -1,4 +1,4 @@
-//! Avatars of contacts and inboxes: an external URL, or an upload that then belongs to the contact or inbox.
+//! Handles avatars of contacts and inboxes. An avatar is an external URL, or an upload that is attached to the contact or inbox.
 
 use parley_storage::entity::{attachment, kind::AttachmentState};
 use parley_types::{
@@ -18,8 +18,8 @@ const LARGEST: i64 = 15 * 1024 * 1024;
 /// The media types that an avatar can have, as in Chatwoot.
 const TYPES: [&str; 3] = ["image/jpeg", "image/png", "image/gif"];
 
-/// Replaces an avatar. If `after` names an upload, the upload is attached and `after` becomes its link. The file of the previous avatar is
-/// released.
+/// Replaces an avatar. If `after` names an upload, the upload is attached and `after` is set to its link. The file of the previous avatar
+/// is released for removal.
 ///
 /// # Errors
 /// Returns [`Error::Invalid`] if the upload is not available or not an image, or if the URL is malformed or names a file that belongs to
@@ -65,7 +65,7 @@ pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str
     remove_replaced(files, write, before).await
 }
 
-/// Releases the file of an avatar that was replaced, or whose contact or inbox is deleted.
+/// Releases the file of an avatar for removal, because the avatar was replaced or its contact or inbox is deleted.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.

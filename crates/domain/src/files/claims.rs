@@ -16,12 +16,13 @@ use parley_types::{
 
 use crate::messages::new_message::NewMessage;
 
-/// The attachments available to new messages: uploads, and reserved ids for rows that are stored together with the messages.
+/// The attachments that new messages can use: existing uploads, and reserved ids for attachment rows that are stored together with the
+/// messages.
 #[derive(Clone, Debug, Default)]
 pub struct Available {
     /// The uploads that the messages name.
     pub uploads: Uploads,
-    /// Reserved ids for new rows.
+    /// Reserved ids for new attachment rows.
     pub ids: VecDeque<i64>,
 }
 
@@ -65,7 +66,8 @@ pub(super) fn unknown(nth: usize, count: usize, at: usize) -> FieldViolation {
     FieldViolation::new(field, Rule::Unknown, "must be the upload_id of an unattached file of this account")
 }
 
-/// Resolves the attachments of a message, the `nth` of `count` in its request: removes each from `available` and adds it to the message.
+/// Resolves the attachments of a message, which is the `nth` of `count` messages in its request. Removes each attachment from `available`
+/// and adds it to the message.
 ///
 /// # Errors
 /// Returns [`Error::Invalid`] if an upload is not available.

@@ -1,25 +1,26 @@
-//! Determines the media type of a file, from its first bytes and then from the type that the client declares, and sanitizes file names.
+//! Determines the media type of a file from its first bytes or, if they do not reveal it, from the type that the client declares. Also
+//! sanitizes file names.
 
 use parley_storage::entity::kind::AttachmentType;
 
-/// The media type of files whose actual type is unknown.
+/// The media type for files whose actual type is unknown.
 pub const UNKNOWN: &str = "application/octet-stream";
 
-/// How many bytes of a file are used to detect its type.
+/// The number of bytes at the beginning of a file that are used to detect its type.
 pub const HEAD: usize = 8192;
 
 /// Maximum length of a file name in bytes.
 const NAME: usize = 255;
 
-/// Returns the media type of content that begins with `head`.
+/// Returns the media type of content that begins with `head`, given the type that the client declared.
 pub fn sniff(head: &[u8], declared: &str) -> String {
     let declared = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let seen = infer::get(head).map(|kind| kind.mime_type());
     match seen {
-        // Audio and video use the same containers, so the content does not tell them apart.
+        // Audio and video use the same container formats, which the first bytes do not distinguish, so trust the declared audio type.
         Some(seen) if seen.starts_with("video/") && declared.starts_with("audio/") => declared,
         Some(seen) => seen.to_owned(),
-        // Images, audio and video have recognizable signatures. Content without one does not have the type that the client declared.
+        // Image, audio and video formats have recognizable signatures, so content without a signature does not have the declared type.
         None if ["image/", "audio/", "video/"].iter().any(|kind| declared.starts_with(kind)) && declared != "image/svg+xml" => {
             UNKNOWN.to_owned()
         }
@@ -69,8 +70,8 @@ pub fn safe_name(name: &str) -> String {
     }
 }
 
-/// Returns the extension of a file name in lower case, without the dot. `None` if it has none, or if the extension is longer than 16 bytes
-/// or not alphanumeric.
+/// Returns the extension of a file name in lower case, without the dot. Returns `None` if the name has no extension, or if the extension is
+/// longer than 16 bytes or not alphanumeric.
 pub fn extension(name: &str) -> Option<String> {
     let (_, extension) = name.rsplit_once('.')?;
     let plain = !extension.is_empty() && extension.len() <= 16 && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());

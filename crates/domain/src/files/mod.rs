@@ -1,7 +1,7 @@
-//! Files: unattached uploads, signed links, reading, and removal.
+//! Stores uploaded files, creates signed links to them, and reads and removes them.
 //!
-//! A file has a row in `attachments` from its first byte on, so that after any failure its object in the blob store can be found. Until
-//! something attaches it, it belongs only to its account.
+//! A row in `attachments` is stored before the first byte of a file, so that the file's object in the blob store can be found after any
+//! failure. Until a message or an avatar attaches the file, it belongs only to its account.
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,35 +41,36 @@ pub use unattached::Unattached;
 
 use signed::{Name, Signer};
 
-/// Maximum time between two chunks of an upload.
+/// Maximum time that an upload may pause between two chunks.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The configuration of files.
+/// Settings for uploads and links to files.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Maximum size of a file in bytes.
     pub max_bytes: u64,
-    /// Maximum number of files per message.
+    /// Maximum number of files that one message may have.
     pub max_per_message: usize,
-    /// Maximum number of concurrent uploads.
+    /// Maximum number of concurrent uploads by all callers.
     pub concurrent_uploads: usize,
     /// Quotas for unattached uploads.
     pub unattached: Unattached,
-    /// How long an expiring link is valid.
+    /// How long a temporary link to a file is valid.
     pub link_life: Duration,
     /// The beginning of every link, such as `https://chat.example.org`. If it is empty, links are relative to the host.
     pub base_url: String,
 }
 
-/// Uploaded files and their links. Clones share the state.
+/// Operations on uploaded files and their links. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct Files {
     db: Database,
     storage: Storage,
     signer: Signer,
-    /// Permits for concurrent uploads.
+    /// Permits for concurrent uploads by all callers.
     uploads: Arc<Semaphore>,
-    /// Permits for uploads of contact sessions, which leave half of all permits to callers with a token.
+    /// Permits for concurrent uploads by contact sessions. There are half as many as for all callers, which leaves the other half to
+    /// callers with a token.
     session_uploads: Arc<Semaphore>,
     config: Config,
 }
@@ -77,16 +78,16 @@ pub struct Files {
 /// A file's name and media type as the client declares them.
 #[derive(Clone, Debug)]
 pub struct DeclaredFile {
-    /// The file name, not sanitized.
+    /// The file name, which has not been sanitized.
     pub name: String,
-    /// The media type.
+    /// The declared media type.
     pub content_type: String,
 }
 
 /// A file that was uploaded.
 #[derive(Clone, Debug)]
 pub struct Uploaded {
-    /// The signed name with which a message or an avatar attaches it.
+    /// The signed name with which a message or an avatar can attach the upload.
     pub upload_id: String,
     pub row: attachment::Model,
 }
@@ -103,7 +104,7 @@ pub struct Opened {
 }
 
 impl Files {
-    /// Creates the service for a database and a blob store. Creates the signing key if it does not exist.
+    /// Creates the file service for a database and a blob store. Also creates the key that signs links if it does not exist.
     ///
     /// # Errors
     /// Returns [`Error::Database`] if a query fails.
@@ -124,10 +125,10 @@ impl Files {
         })
     }
 
-    /// Stores a file that a contact session or, if `session` is `None`, a member, a bot or a service uploads. The caller must already have
-    /// been authorized.
+    /// Stores an uploaded file. `session` is the contact session that uploads it; `None` means a member, a bot or a service. The caller
+    /// must already have been authorized.
     ///
-    /// If the future is dropped early, a row remains, which the background job removes when it expires.
+    /// If the future is dropped early, a row may remain, which the background job removes when the upload expires.
     ///
     /// # Errors
     /// Returns the errors of `chunks`, [`Error::Invalid`] if the file is too large or arrives too slowly, [`Error::QuotaExceeded`] if the
@@ -154,7 +155,7 @@ impl Files {
                 Ok(Uploaded { upload_id, row })
             }
             Err(error) => {
-                // If the row cannot be marked as removed now, the background job removes it when it expires.
+                // If marking the row as removed fails, the background job still removes the row when the upload expires.
                 if let Err(failed) = rows::release(self.db.write(), attachment::Column::Id.eq(row.id)).await {
                     tracing::debug!(error = %failed, "failed to release the row of a failed upload; the cleanup job removes it once it expires");
                 }
@@ -275,7 +276,7 @@ impl Files {
         }
     }
 
-    /// Returns the id of the file that a link refers to, or `None` if it is not a valid link of this installation.
+    /// Returns the id of the file that a link refers to, or `None` if it is not a valid link issued by this installation.
     pub fn file_of(&self, url: &str) -> Option<i64> {
         self.signer.read_link(url).map(|(id, _)| id)
     }
@@ -285,8 +286,8 @@ impl Files {
         self.config.max_per_message
     }
 
-    /// Exchanges the permanent link of a file for one that is valid for a few minutes. Returns the link and its expiry. The permanent link
-    /// is the credential: it appears only in the message, so its holder is allowed to read the message.
+    /// Exchanges the permanent link to a file for one that is valid for a few minutes. Returns the new link and its expiry. The permanent
+    /// link serves as the credential: it appears only in the message, so a caller who has the link was allowed to read the message.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if the signature is invalid, if the link is an expiring one, or if the file was removed.
@@ -298,7 +299,7 @@ impl Files {
         Ok((self.address("files/blobs", &signed, &row.file_name), Micros(until * 1_000_000)))
     }
 
-    /// Opens a file for reading, starting at `offset`. Reads at most `limit` bytes, or all if `limit` is 0.
+    /// Opens a file for reading, starting at `offset`. Reads at most `limit` bytes, or up to the end of the file if `limit` is 0.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if the link is invalid or has expired or the file was removed, and [`Error::Unavailable`] if the blob

@@ -1,4 +1,4 @@
-//! Resolves the names of uploads in new messages.
+//! Resolves the signed upload names in new messages.
 
 use parley_types::error::{Error, FieldViolation, Result, Rule};
 
@@ -10,11 +10,11 @@ use super::{
 use crate::messages::new_message::NewMessage;
 
 impl Files {
-    /// Verifies the upload names in new messages and replaces them with the ids of the uploads. Stores nothing: the uploads are attached
-    /// together with the messages.
+    /// Verifies the upload names in new messages and replaces them with the ids of the uploads. Does not change the database: the uploads
+    /// are attached when the messages are stored.
     ///
     /// # Errors
-    /// Returns [`Error::Invalid`] if a message has too many attachments, or if the signature of a name is invalid.
+    /// Returns [`Error::Invalid`] if a message has too many attachments, or if the signature of an upload name is invalid.
     pub(crate) fn resolve_uploads(&self, messages: Vec<&mut NewMessage>) -> Result<()> {
         if messages.iter().all(|new| new.wanted.is_empty()) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Attachments of a message that is being created.
+//! The types for the attachments of a message that is being created.
 
 use parley_storage::entity::{attachment, kind::AttachmentType};
 use serde_json::Value as Json;
@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 pub enum NewAttachment {
     /// The signed name of an upload.
     Upload(String),
-    /// An attachment without a file.
+    /// An attachment without a file, which the request describes in full.
     Plain(Box<Plain>),
 }
 
@@ -17,11 +17,11 @@ pub enum NewAttachment {
 pub struct Plain {
     pub kind: AttachmentType,
     pub title: Option<String>,
-    /// A URL; can be empty.
+    /// The URL of the attachment; can be empty.
     pub url: String,
-    /// Latitude and longitude in degrees.
+    /// The latitude and longitude of a location, in degrees.
     pub place: Option<(f64, f64)>,
-    /// Other metadata; a JSON object.
+    /// Other metadata, as a JSON object.
     pub meta: Json,
 }
 
@@ -38,6 +38,6 @@ pub enum PendingAttachment {
 #[derive(Clone, Debug)]
 pub struct Attached {
     pub row: attachment::Model,
-    /// Whether the row is stored together with the message. Otherwise it exists, and the message claims it.
+    /// Whether the row must be stored together with the message. If false, the row exists, and the message claims it.
     pub is_new: bool,
 }

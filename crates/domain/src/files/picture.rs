@@ -7,40 +7,41 @@ use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 use parley_compute::ComputePool;
 use tokio::sync::Semaphore;
 
-/// The longer side of a thumbnail in pixels, as in Chatwoot.
+/// The maximum length in pixels of the longer side of a thumbnail, as in Chatwoot.
 const SIDE: u32 = 250;
 
-/// Maximum size of an image that is decoded, in bytes. Larger images get no dimensions and no thumbnail.
+/// Maximum size in bytes of an image that is decoded. For larger images, no dimensions and no thumbnail are stored.
 pub const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Maximum memory for decoding one image, in bytes.
 const MEMORY: u64 = 128 * 1024 * 1024;
 
-/// Limits how many images are decoded at once. Together with [`MEMORY`] this bounds the total memory.
+/// Limits how many images are decoded at once. Together with [`MEMORY`], this limit bounds the total memory.
 static PERMITS: Semaphore = Semaphore::const_new(2);
 
-/// Decodes images, one per permit of [`PERMITS`].
+/// The pool that decodes images, one for each permit of [`PERMITS`].
 static POOL: ComputePool = ComputePool::new("picture", 2, 2);
-/// How long to wait for a decoder. After that the decoder keeps running, but its memory is bounded by [`MEMORY`].
+/// How long to wait for a decoder. When the time is up, the decoder keeps running, but [`MEMORY`] still bounds its memory.
 const BUDGET: Duration = Duration::from_secs(30);
 
 /// Properties of an image.
 #[derive(Debug)]
 pub struct ImageInfo {
-    /// In pixels.
+    /// The width of the image in pixels.
     pub width: i32,
-    /// In pixels.
+    /// The height of the image in pixels.
     pub height: i32,
-    /// The thumbnail as PNG. `None` if the image is small enough itself or could not be decoded.
+    /// The thumbnail as PNG, or `None` if the image is small enough to be its own thumbnail or could not be decoded.
     pub small: Option<Bytes>,
 }
 
-/// Waits for a permit, then reads the content with `read` and decodes it. Returns `None` if it is not in a known image format.
+/// Waits for a permit, then reads the content of a file with `read` and decodes it. Returns `None` if the content is not in a known image
+/// format.
 ///
 /// # Errors
-/// Returns the error of `read`.
+/// Returns the error that `read` returned.
 pub async fn inspect<E>(read: impl Future<Output = Result<Vec<u8>, E>>) -> Result<Option<ImageInfo>, E> {
-    // The semaphore is never closed.
+    // Acquiring the permit cannot fail, because the semaphore is never closed.
     let Ok(permit) = PERMITS.acquire().await else { return Ok(None) };
     let bytes = read.await?;
     let info = POOL.run(BUDGET, move |_| decode(&bytes)).await;

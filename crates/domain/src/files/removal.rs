@@ -1,4 +1,4 @@
-//! Removes files that are no longer needed: first the objects, then their rows.
+//! Removes files that are no longer needed: first their objects in the blob store, then their rows.
 
 use parley_storage::entity::{attachment, kind::AttachmentState};
 use parley_types::{error::Result, time::Micros};
@@ -34,7 +34,8 @@ impl Files {
         Ok(rows.len())
     }
 
-    /// Removes objects and then their rows, in this order: as long as the row exists, its object can be found.
+    /// Removes the files' objects from the blob store, and then their rows. In this order, an object whose removal fails can still be found
+    /// through its row.
     pub(super) async fn remove(&self, rows: &[attachment::Model]) -> Result<()> {
         for row in rows {
             let Some(object) = &row.object else { continue };

@@ -1,4 +1,4 @@
-//! Rotation of the key that signs file links.
+//! Rotates the key that signs file links.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,9 @@ use super::signed::{KEY, Name, Signer, signed_part};
 /// How many rows one statement reads and updates.
 const ROWS: u64 = 200;
 
-/// Replaces the key that signs file links, and re-signs every link in the database. Returns the number of links. Links that were issued
-/// before become invalid, and so do the names of unattached uploads. No server may be running, because each keeps the key that it read at
-/// start-up.
+/// Replaces the key that signs file links, and re-signs every link in the database. Returns the number of links that were re-signed. Links
+/// that clients received earlier become invalid, as do the names of unattached uploads. No server may be running, because a server keeps
+/// using the key that it read at start-up.
 ///
 /// All changes are made in one transaction.
 ///
@@ -45,7 +45,7 @@ pub async fn rotate(db: &Database) -> Result<usize> {
     Ok(count)
 }
 
-/// Returns the link signed with the new key, or `None` if the old key did not sign it.
+/// Returns the link, signed with the new key, or `None` if it is not a permanent link that was signed with the old key.
 fn resigned(old: &Signer, new: &Signer, link: &str) -> Option<String> {
     let part = signed_part(link);
     match old.read_name(part)? {

@@ -1,4 +1,5 @@
-//! The rows of attachments: reads uploads, reserves ids, stores claims and new rows, and releases attachments that nothing refers to.
+//! Accesses the table `attachments`: reads uploads, reserves ids, stores claims and new rows, and releases attachments that are no longer
+//! referenced.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -27,13 +28,13 @@ use serde_json::Value as Json;
 
 use crate::write::AttachmentClaim;
 
-/// How long after its creation an upload can be attached. This is shorter than its lifetime, so an upload is never removed while a write
-/// attaches it.
+/// How long after its creation an upload can be attached. The period is shorter than the lifetime of an upload, so that no upload is
+/// removed while a write attaches it.
 const TAKEN: Duration = Duration::from_hours(23);
 
 const TAKEN_OF_SESSION: Duration = Duration::from_mins(9);
 
-/// Uploads by id.
+/// The rows of uploads, keyed by id.
 pub type Uploads = HashMap<i64, attachment::Model>;
 
 /// Returns whether an upload is recent enough to be attached.
@@ -42,7 +43,8 @@ pub fn is_fresh(row: &attachment::Model) -> bool {
     row.created_at > Micros::now().minus(life)
 }
 
-/// Reads uploads by id. Under the lock of the account's counters they do not change, because attaching one requires the lock.
+/// Reads uploads by id. While the caller holds the lock on the account's counters, the uploads do not change, because attaching an upload
+/// requires that lock.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
@@ -63,7 +65,7 @@ pub fn is_free(row: &attachment::Model) -> bool {
     row.state == AttachmentState::Uploaded && is_fresh(row)
 }
 
-/// Reserves ids for new rows. Ids that are not used remain gaps, as with any sequence.
+/// Reserves ids for new rows. Reserved ids that are not used leave gaps in the sequence, which are harmless.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
@@ -86,12 +88,13 @@ pub async fn reserve(db: &impl ConnectionTrait, count: usize) -> Result<VecDeque
     }
 }
 
-/// The columns of a row that is stored together with its message: all except the uploading session, which such a row does not have.
+/// Returns the columns that are stored for a row that is inserted together with its message: all except the uploading session, because such
+/// a row was not uploaded.
 fn stored_columns() -> impl Iterator<Item = Column> {
     Column::iter().filter(|column| !matches!(column, Column::ContactInboxId))
 }
 
-/// Returns the statement that inserts rows passed as one JSON array.
+/// Returns the statement that inserts attachment rows, which are passed as one JSON array.
 pub fn insert_text(dialect: impl Into<Dialect>) -> String {
     let columns: Vec<&str> = stored_columns().map(|column| column.as_str()).collect();
     dialect.into().insert_json_rows("attachments", &columns, &[Column::Meta.as_str()])
@@ -106,7 +109,8 @@ pub fn insert_rows(rows: &[attachment::Model]) -> String {
     Json::Array(rows.iter().map(row).collect()).to_string()
 }
 
-/// Returns the statement that stores claims, for both databases. It embeds only ids that this service allocated.
+/// Returns the statement with which messages claim uploads, in SQL that both databases accept. It embeds ids as text, which is safe because
+/// this service allocated them.
 pub fn text(claims: &[AttachmentClaim]) -> String {
     let (mut messages, mut positions, mut ids) = (String::new(), String::new(), String::new());
     for AttachmentClaim { id, message, position } in claims {
@@ -121,7 +125,7 @@ pub fn text(claims: &[AttachmentClaim]) -> String {
     )
 }
 
-/// Stores claims and new rows, with one statement each if there are any.
+/// Stores claims and new attachment rows. Executes one statement for all claims and one for all rows, and none for an empty list.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.
@@ -137,7 +141,7 @@ pub async fn store(db: &impl ConnectionTrait, claims: &[AttachmentClaim], rows: 
     Ok(())
 }
 
-/// Marks attachments as removed. A background job removes their files.
+/// Marks attachments as removed. A background job then removes their files.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.

@@ -1,4 +1,4 @@
-//! Signed names of uploads and files, and expiring links. Only this installation can create them.
+//! Signs the names of uploads, permanent links to files, and expiring links. Only this installation can create valid ones.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -9,10 +9,10 @@ use sha2::Sha256;
 
 use crate::auth::secrets;
 
-/// The name of the signing key in `secrets`.
+/// The name of the signing key in the table `secrets`.
 pub(super) const KEY: &str = "file_links";
 
-/// The length of a signature in bytes. HMAC-SHA256 is truncated to 128 bits, which cannot be guessed.
+/// The length of a signature in bytes. HMAC-SHA256 is truncated to 128 bits, which are still too many to guess.
 const MAC: usize = 16;
 
 /// What a signed name refers to.
@@ -21,25 +21,25 @@ pub enum Name {
     /// An upload. The name contains the beginning of a hash of the file's name and content, so that two uploads of the same file can be
     /// recognized as equal.
     Upload {
-        /// The id of the row.
+        /// The id of the upload's row in `attachments`.
         id: i64,
-        /// The first 16 bytes of the SHA-256 of name and content.
+        /// The first 16 bytes of a SHA-256 hash of the file's name and content.
         hash: [u8; 16],
     },
-    /// A file or its thumbnail, valid as long as the file exists.
+    /// A permanent link to a file or its thumbnail, valid as long as the file exists.
     File {
-        /// The id of the row.
+        /// The id of the file's row in `attachments`.
         id: i64,
         /// Whether the link refers to the thumbnail.
         small: bool,
     },
-    /// A file or its thumbnail, valid until a given time.
+    /// An expiring link to a file or its thumbnail, valid until a given time.
     Link {
-        /// The id of the row.
+        /// The id of the file's row in `attachments`.
         id: i64,
         /// Whether the link refers to the thumbnail.
         small: bool,
-        /// The expiry, in seconds since 1970.
+        /// The time at which the link expires, in seconds since 1970-01-01 UTC.
         until: i64,
     },
 }
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Signer {
 }
 
 impl Signer {
-    /// Reads the key of the installation. The first replica creates it.
+    /// Reads the installation's signing key. The first replica that needs the key creates it.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Database`] if a query fails.
@@ -105,7 +105,7 @@ impl Signer {
     pub fn read_name(&self, text: &str) -> Option<Name> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (name, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
-        // This comparison takes constant time.
+        // The signature is compared in constant time.
         self.mac(name)?.verify_truncated_left(mac).ok()?;
         let number = |bytes: &[u8]| Some(i64::from_be_bytes(bytes.try_into().ok()?));
         match name {
@@ -163,8 +163,9 @@ pub(super) fn signed_part(link: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
-/// Returns the hash in an upload name, without verifying the signature. Request fingerprints contain this hash, so that a repeated request
-/// that uploaded the same file again still matches. Returns a string that is not an upload name unchanged.
+/// Returns the hash that an upload name contains, without verifying the signature. Returns a string that is not an upload name unchanged.
+/// Request fingerprints contain the hash instead of the name, so that a repeated request still matches if the client uploaded the same file
+/// again.
 pub fn content_of(upload_id: &str) -> String {
     let bytes = URL_SAFE_NO_PAD.decode(upload_id).unwrap_or_default();
     match bytes.as_slice() {

@@ -1,4 +1,4 @@
-//! Unattached uploads: their lifetime and their quotas.
+//! Defines the lifetime of unattached uploads, and enforces quotas on them.
 
 use std::time::Duration;
 
@@ -17,27 +17,28 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait as _, Func},
 };
 
-/// The lifetime of an unattached upload of a member, a bot or a service.
+/// The lifetime of an unattached upload by a member, a bot or a service.
 const KEPT: Duration = Duration::from_hours(24);
 
-/// The lifetime of an unattached upload of a contact session. A visitor sends a file together with a message, so minutes are enough.
+/// The lifetime of an unattached upload by a contact session. A visitor's client uploads a file just before it sends the message, so
+/// minutes are enough.
 const KEPT_OF_SESSION: Duration = Duration::from_mins(10);
 
-/// The retry delay that is reported when a quota is exhausted. Meanwhile, uploads can be attached or expire.
+/// The retry delay that is reported when a quota is exhausted. By then, uploads may have been attached or have expired.
 const RETRY: Duration = Duration::from_mins(1);
 
 /// Quotas for unattached uploads, in bytes. 0 means no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unattached {
-    /// Per contact session.
+    /// The quota for each contact session.
     pub of_session: u64,
-    /// For all contact sessions of an account together.
+    /// The quota for all contact sessions of an account together.
     pub of_sessions: u64,
-    /// For the members, bots and services of an account together.
+    /// The quota for all members, bots and services of an account together.
     pub of_members: u64,
 }
 
-/// Matches uploads that have expired.
+/// Returns a condition that matches unattached uploads that have expired.
 pub fn expired(now: Micros) -> Condition {
     use attachment::Column;
     let of = |session: Condition, life| session.add(Column::CreatedAt.lt(now.minus(life)));
@@ -49,8 +50,8 @@ pub fn expired(now: Micros) -> Condition {
 }
 
 impl Unattached {
-    /// Returns how many more bytes can be uploaded. Uploads in progress are counted only when they are complete; their number is limited,
-    /// which also limits the amount by which they can together exceed a quota.
+    /// Returns the number of bytes that may still be uploaded within the quotas. Uploads in progress are not counted until they are
+    /// complete, so together they can exceed a quota; the limit on their number bounds the excess.
     ///
     /// # Errors
     /// Returns [`Error::QuotaExceeded`](parley_types::error::Error::QuotaExceeded) if a quota is exhausted, and
@@ -91,7 +92,7 @@ impl Unattached {
         Ok(left)
     }
 
-    /// Returns the error for an upload that exceeds the remaining quota.
+    /// Returns the error for an upload that exceeds the remaining quota, with the retry delay.
     pub fn exceeded(&self, session: Option<ContactInboxId>) -> Exceeded {
         match session {
             Some(_) => exceeded("session", self.of_session),

@@ -1,4 +1,4 @@
-//! Conditions on labels.
+//! Builds SQL conditions on the labels of contacts and conversations.
 
 use parley_storage::{
     Dialect,
@@ -12,8 +12,8 @@ use sea_orm::{
 
 use crate::filter::selectivity::{among, are_few};
 
-/// Returns the condition that the resource with this id has one of the labels. Probes the selectivity where that can change the query plan:
-/// if few resources have the labels, the condition makes the database look up these resources first.
+/// Returns an SQL condition that matches if the resource with the id `id` has one of the labels. Probes the selectivity if that can change
+/// the query plan: if few resources have one of the labels, the condition makes the database look up these resources first.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if the query fails.
@@ -32,7 +32,7 @@ pub async fn labelled(
     Ok(among(dialect, id, &[those]))
 }
 
-/// Returns a query for the ids of resources that have one of the labels, or any label if `labels` is `None`.
+/// Returns a query for the ids of resources that have one of `labels`, or any label if `labels` is `None`.
 pub(crate) fn those(account: AccountId, kind: LabelTarget, labels: Option<&[String]>) -> SelectStatement {
     use labeling::Column;
     let mut those = Query::select();

@@ -1,4 +1,5 @@
-//! The standard attributes that a filter can use, and the operators that each allows, in the order in which error messages list them.
+//! Defines the standard attributes that a filter can use, and the operators that each attribute allows, in the order in which error
+//! messages list them.
 
 use super::{
     model::Model,
@@ -14,23 +15,23 @@ pub enum Kind {
     Status,
     /// The priority of a conversation.
     Priority,
-    /// An id in this column.
+    /// An id that is stored in this column.
     Id(&'static str),
-    /// An id that no resource has, because Parley has no such feature.
+    /// An id that is absent from every resource, because Parley lacks the corresponding Chatwoot feature.
     Never,
-    /// The number of a conversation.
+    /// The number of a conversation, which is unique in its account.
     Number,
-    /// The labels.
+    /// The labels of a contact or conversation.
     Labels,
-    /// A text column, compared case-insensitively.
+    /// A text that is stored in this column and compared case-insensitively.
     Text(&'static str),
     /// The e-mail address of a contact.
     Email,
     /// The phone number of a contact.
     Phone,
-    /// An additional attribute, and whether its comparison is case-sensitive.
+    /// An additional attribute with this key, and whether it is compared case-sensitively.
     Additional(&'static str, bool),
-    /// A time in this column.
+    /// A time that is stored in this column.
     Time(&'static str),
     /// Whether a contact is blocked.
     Blocked,
@@ -39,11 +40,11 @@ pub enum Kind {
 /// A standard attribute.
 #[derive(Clone, Copy, Debug)]
 pub struct Standard {
-    /// The key, which requests use.
+    /// The key by which requests name the attribute.
     pub key: &'static str,
-    /// The kind, and where the values are stored.
+    /// The kind of the attribute, which also states where its values are stored.
     pub kind: Kind,
-    /// The operators that it allows.
+    /// The operators that the attribute allows.
     pub operators: &'static [Operator],
 }
 
@@ -97,7 +98,7 @@ fn all(model: Model) -> &'static [Standard] {
     }
 }
 
-/// Returns the standard attribute with this key.
+/// Returns the standard attribute with this key, or `None` if there is none.
 pub fn find(model: Model, key: &str) -> Option<&'static Standard> {
     all(model).iter().find(|standard| standard.key == key)
 }

@@ -1,5 +1,5 @@
-//! Index lookups for conditions: queries that return the ids of all resources that match a condition, and sometimes of a few others. If a
-//! condition is selective, the list is restricted to these ids. The condition itself still decides which of them match.
+//! Builds index lookups for conditions. A lookup is a query that returns the ids of all resources that match a condition, and possibly of a
+//! few others. If a condition is selective, the list is restricted to these ids, and the condition then decides which of them match.
 
 use parley_storage::entity::contact;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Func, Query, SelectStatement, SimpleExpr, UnionType};
@@ -13,16 +13,16 @@ use super::{
 };
 use crate::filter::has_label::those;
 
-/// The source of an attribute, in the table `attribute_values`.
+/// The source of an attribute value, as stored in the table `attribute_values`.
 #[derive(Clone, Copy)]
 enum Source {
     Custom = 1,
     Additional = 2,
-    /// The resource has more custom attributes than the table stores for one resource.
+    /// Marks a resource that has more custom attributes than the table stores for one resource.
     More = 3,
 }
 
-/// The maximum number of characters of a key, and of the beginning of a value, in the table `attribute_values`.
+/// The maximum number of characters of a key in the table `attribute_values`. Longer values are truncated to the same length.
 const LONGEST: usize = 255;
 
 impl Comparison<'_> {
@@ -36,7 +36,7 @@ impl Comparison<'_> {
                 let indexed = self.column("priority").cast_as("bigint");
                 return Some(self.subjects(indexed.is_in(self.priorities()?.into_iter().map(i64::from))));
             }
-            // The index covers only blocked contacts.
+            // The index on `blocked` covers only blocked contacts, so it cannot find the others.
             Kind::Blocked => {
                 let is_asked = value::flag(self.values.first()?)? == (self.operator == EqualTo);
                 return is_asked.then(|| self.subjects(self.column("blocked")));
@@ -68,7 +68,7 @@ impl Comparison<'_> {
             (Display::Date, DaysBefore) => value.lt(value::days_before(first?, self.context.now)?.to_string()),
             (Display::Date, IsGreaterThan) => value.gte(value::day(first?)?.to_string()),
             (Display::Date, IsLessThan) => value.lt(value::day(first?)?.to_string()),
-            // The value begins with the day: a colon sorts after every digit in which a day can end.
+            // Match values that begin with the day. The upper bound replaces the last digit by a colon, which sorts after every digit.
             (Display::Date, _) => {
                 let day = value::day(first?)?.to_string();
                 let end = format!("{}:", &day[..day.len() - 1]);
@@ -78,12 +78,12 @@ impl Comparison<'_> {
         Some(self.or_more(all.clone().and_where(bound).take()))
     }
 
-    /// Adds the resources with more attributes than the table stores: any of them could match.
+    /// Adds the resources that have more attributes than the table stores, because any of them could match.
     fn or_more(&self, mut found: SelectStatement) -> SelectStatement {
         found.union(UnionType::All, self.values_of(Source::More, "")).take()
     }
 
-    /// Applies the operator to a stored value. Since the value may be truncated, strict comparisons also match equal values.
+    /// Applies the operator to a value in the table. Strict comparisons also match equal values, because the stored value may be truncated.
     fn beside(&self, value: SimpleExpr, with: SimpleExpr) -> SimpleExpr {
         match self.operator {
             IsGreaterThan => value.gte(with),
@@ -136,14 +136,15 @@ impl Comparison<'_> {
             .and_where(condition)
             .take();
         if self.context.model == Model::Contact {
-            // The indexes have this condition, and filtered lists contain only such contacts.
+            // Filtered lists contain only resolved contacts, and the partial indexes have the same condition.
             all.cond_where(contact::is_resolved());
         }
         all
     }
 }
 
-/// Returns the beginning of a string, in lower case and truncated to the length that the table stores.
+/// Returns an SQL expression for the beginning of a string, in lower case and truncated to the length that the table `attribute_values`
+/// stores.
 fn beginning(text: &str) -> SimpleExpr {
     Func::cust("substr")
         .args([lower(Expr::value(text)), Expr::value(1), Expr::value(255)])

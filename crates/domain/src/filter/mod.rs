@@ -1,7 +1,9 @@
-//! Filters: conditions on attributes, validated in the order in which Chatwoot reports errors, and translated to one SQL condition.
+//! Validates filters, which are lists of conditions on attributes, in the order in which Chatwoot reports errors, and translates each
+//! filter to one SQL condition.
 //!
-//! Validation and translation have no side effects and read nothing. `keys` defines the attributes, `value` validates values, `custom`
-//! extracts custom attributes from JSON, and `lookup` selects the indexes. `resolve` reads the definitions and probes the selectivity.
+//! Validation and translation have no side effects and do not access the database. The module `keys` defines the standard attributes,
+//! `value` validates values, `custom` extracts custom attributes from JSON, and `lookup` selects the indexes. The module `resolve` reads
+//! the definitions of custom attributes from the database and probes the selectivity.
 
 mod custom;
 pub(crate) mod has_label;
@@ -24,17 +26,18 @@ use serde_json::Value as Json;
 pub use model::{Context, Definition, Display, Model};
 pub use operator::Operator;
 
-/// The maximum number of conditions of a filter.
+/// The maximum number of conditions in a filter.
 pub const MOST_CONDITIONS: usize = 50;
-/// The maximum number of values of a condition.
+/// The maximum number of values in a condition.
 pub const MOST_VALUES: usize = 100;
 
-/// The maximum number of violations that are reported: the details of an error are sent in headers, whose size is limited.
+/// The maximum number of violations that are reported. The details of an error are sent in headers, whose size is limited.
 const MOST_FAULTS: usize = 10;
-/// The maximum number of characters of a key in an error message, for the same reason.
+/// The maximum number of characters of an attribute key that an error message quotes, because errors are sent in headers, whose size is
+/// limited.
 const MOST_OF_A_KEY: usize = 255;
 
-/// How a condition is joined with the next one.
+/// The logical operator that joins a condition with the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joiner {
     /// Both conditions must be true.
@@ -43,34 +46,35 @@ pub enum Joiner {
     Or,
 }
 
-/// A condition as it was requested.
+/// A condition in a filter, as it was requested.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestedCondition {
-    /// The attribute.
+    /// The key of the attribute to test.
     pub key: String,
     /// The operator; `None` if it is missing or unknown.
     pub operator: Option<Operator>,
     /// The values to compare with.
     pub values: Vec<Json>,
-    /// How it is joined with the next condition.
+    /// How the condition is joined with the next one; `None` for the last condition.
     pub joiner: Option<Joiner>,
 }
 
 /// A filter that was validated and translated.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// The SQL condition.
+    /// The SQL condition that the filter was translated to.
     pub condition: Condition,
-    /// For each alternative that OR joins: queries whose results contain the ids of all matches of the alternative. Each query can be
-    /// answered by an index.
+    /// Index lookups for each alternative, where OR separates the alternatives. The result of each query contains the ids of all resources
+    /// that match the alternative, and an index can answer each query.
     pub lookups: Vec<Vec<SelectStatement>>,
 }
 
-/// Validates and translates conditions. Violations are in the order of Chatwoot's checks, so the first is the one that Chatwoot would
-/// report.
+/// Validates and translates conditions. Violations are returned in the order of Chatwoot's checks, so the first violation is the one that
+/// Chatwoot would report.
 ///
 /// # Errors
-/// All violations, each with the message that clients of the JSON API expect.
+/// Returns the violations, each with the message that clients of the JSON API expect. If there are too many, only the first ones are
+/// returned.
 pub fn read(context: &Context, given: &[RequestedCondition], definitions: &[Definition]) -> Result<Filter, Vec<FieldViolation>> {
     let mut violations = Vec::new();
     if given.len() > MOST_CONDITIONS {
@@ -105,7 +109,7 @@ pub fn read(context: &Context, given: &[RequestedCondition], definitions: &[Defi
                 violations.push(FieldViolation::new(format!("filter.conditions[{nth}].{field}"), rule, description));
             }
         }
-        // AND binds more tightly than OR: conditions that are joined by AND form a group.
+        // AND binds more tightly than OR, so conditions that are joined by AND form a group.
         if condition.joiner == Some(Joiner::Or) {
             any = any.add(std::mem::replace(&mut all, Condition::all()));
             lookups.push(std::mem::take(&mut group));
@@ -120,10 +124,10 @@ pub fn read(context: &Context, given: &[RequestedCondition], definitions: &[Defi
     Ok(Filter { condition, lookups })
 }
 
-/// A condition, and the query of its index lookup, if there is one.
+/// A translated condition, with the query for its index lookup, if an index can answer it.
 type Read = (SimpleExpr, Option<SelectStatement>);
 
-/// Checks the operator, the values and the key, in this order.
+/// Validates and translates one condition. Checks the operator, the values and the key, in this order.
 fn one(context: &Context, condition: &RequestedCondition, definitions: &[Definition]) -> Result<Read, (&'static str, Rule, String)> {
     let end = condition
         .key

@@ -1,10 +1,10 @@
-//! The resources that can be filtered, and the context of a filter.
+//! The types for the resources that can be filtered, and for the context in which a filter is evaluated.
 
 use parley_storage::Dialect;
 use parley_types::{id::AccountId, time::Micros};
 use sea_orm::sea_query::SimpleExpr;
 
-/// The kind of resource that is filtered.
+/// A kind of resource that can be filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
     /// Contacts.
@@ -13,10 +13,10 @@ pub enum Model {
     Conversation,
 }
 
-/// The type of the values of a custom attribute.
+/// The type of a custom attribute's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Display {
-    /// Text, including links and list entries.
+    /// Strings, including links and list entries.
     Text,
     /// Numbers, including currencies and percentages.
     Number,
@@ -26,12 +26,12 @@ pub enum Display {
     Checkbox,
 }
 
-/// A custom attribute that the account defined for this kind of resource.
+/// A custom attribute that the account has defined for the kind of resource that is filtered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
-    /// Its key.
+    /// The key of the attribute.
     pub key: String,
-    /// The type of its values.
+    /// The type of the attribute's values.
     pub display: Display,
 }
 
@@ -40,13 +40,13 @@ pub struct Definition {
 pub struct Context {
     /// The kind of resource that is filtered.
     pub model: Model,
-    /// The account.
+    /// The account that the filtered resources belong to.
     pub account: AccountId,
-    /// The SQL dialect of the condition.
+    /// The SQL dialect in which the condition is written.
     pub dialect: Dialect,
-    /// The current time, which determines the current day.
+    /// The current time, which determines the current day in UTC.
     pub now: Micros,
 }
 
-/// A condition on one attribute, or an error if its values are invalid.
+/// An SQL condition on one attribute, or an error if the values in the request are invalid.
 pub(super) type Tested = Result<SimpleExpr, ()>;

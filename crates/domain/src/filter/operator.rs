@@ -1,6 +1,6 @@
-//! Comparison operators of filters.
+//! Defines the comparison operators that filters can use.
 
-/// How an attribute is compared.
+/// An operator that compares an attribute with values, or tests whether it is present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the names are self-explanatory
 pub enum Operator {
@@ -17,7 +17,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// Returns the name that requests and error messages use.
+    /// Returns the operator's name in requests and error messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::EqualTo => "equal_to",

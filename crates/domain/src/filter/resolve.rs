@@ -1,4 +1,5 @@
-//! Turns a filter into a condition: reads the custom attribute definitions that it names, and probes whether it is selective.
+//! Turns a filter into an SQL condition. Reads the definitions of the custom attributes in the filter, and probes whether the filter is
+//! selective.
 
 use std::collections::HashSet;
 
@@ -27,8 +28,8 @@ use super::{
 /// The maximum number of subqueries in one selectivity probe.
 const MOST_LOOKUPS: usize = 16;
 
-/// Returns the condition of a filter, and whether the filter is selective. If it is, the condition also restricts the ids by index lookups,
-/// so that sorting the matches is cheaper than scanning in the order of the list.
+/// Returns the SQL condition for a filter, and whether the filter is selective. If it is, the condition also restricts the ids to the
+/// results of index lookups, because looking up the matches and sorting them is cheaper than scanning in the order of the list.
 ///
 /// # Errors
 /// [`Error::Invalid`] for an invalid filter, with its violations in the order in which Chatwoot reports them; [`Error::Database`] or
@@ -47,7 +48,7 @@ pub(crate) async fn resolve(
     };
     let definitions = defined(db, account, model, given).await?;
     let filter = read(&context, given, &definitions).map_err(Error::Invalid)?;
-    // The filter is selective if each of its alternatives has at least one selective condition.
+    // The filter is selective if each alternative, as separated by OR, has at least one selective condition.
     let most = MOST_LOOKUPS / filter.lookups.len().max(1);
     let lookups: Vec<_> = filter.lookups.iter().map(|group| &group[..group.len().min(most)]).collect();
     if lookups.iter().any(|group| group.is_empty()) {
@@ -70,7 +71,7 @@ pub(crate) async fn resolve(
     Ok((Condition::all().add(among).add(filter.condition), true))
 }
 
-/// Loads the custom attribute definitions that the conditions name.
+/// Loads the definitions of the custom attributes that the conditions test.
 async fn defined(db: &impl ConnectionTrait, account: AccountId, model: Model, given: &[RequestedCondition]) -> Result<Vec<Definition>> {
     let of = match model {
         Model::Conversation => AttributeModel::Conversation,

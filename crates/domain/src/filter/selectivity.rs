@@ -1,6 +1,6 @@
-//! Selectivity probes. If a condition matches few rows, looking them up and sorting them is faster than scanning a list and testing each
-//! row. PostgreSQL's estimates are unreliable for conditions of medium selectivity, and SQLite has no statistics, so lists run their own
-//! probes.
+//! Probes whether conditions are selective. If a condition matches few rows, looking them up and sorting them is faster than scanning a
+//! list and testing each row. PostgreSQL's estimates are unreliable for conditions of medium selectivity, and SQLite has no statistics, so
+//! lists run their own probes.
 
 use parley_storage::Dialect;
 use parley_types::error::Result;
@@ -12,8 +12,8 @@ use sea_orm::{
 /// A condition that matches at least this many rows is not selective.
 const FEW: u64 = 2000;
 
-/// Returns, for each query for ids, whether it returns fewer than [`FEW`] rows. No query reads more rows than that. All queries become
-/// parts of one statement, so there should not be hundreds of them.
+/// Returns for each of `queries`, which select ids, whether it returns fewer than [`FEW`] rows. No query reads more rows than that. All
+/// queries become parts of one statement, so callers should not pass hundreds of them.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if the query fails.
@@ -38,8 +38,8 @@ pub async fn are_few(db: &impl ConnectionTrait, queries: &[SelectStatement]) -> 
     (0..queries.len()).map(is_few).collect()
 }
 
-/// Returns the condition that an id is among the results of any of these queries, in a form that is fast for few results. Without queries,
-/// it matches nothing.
+/// Returns a condition that matches if `id` is among the results of any of the queries, in a form that is fast for few results. Without
+/// queries, the condition matches nothing.
 pub fn among(dialect: Dialect, id: SimpleExpr, queries: &[SelectStatement]) -> SimpleExpr {
     let Some((first, others)) = queries.split_first() else {
         return Expr::value(false);

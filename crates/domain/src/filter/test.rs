@@ -16,12 +16,12 @@ use super::{
     value::{self, begins, ends},
 };
 
-/// A comparison with values.
+/// A validated operator with the values to compare with.
 #[derive(Clone, Copy)]
 pub struct Comparison<'a> {
-    /// The context of the filter.
+    /// The context in which the filter is evaluated.
     pub context: &'a Context,
-    /// The operator.
+    /// The comparison operator.
     pub operator: Operator,
     /// The values to compare with; not empty unless the operator tests for presence.
     pub values: &'a [Json],
@@ -40,7 +40,7 @@ pub(super) fn lower(expr: SimpleExpr) -> SimpleExpr {
 }
 
 impl Comparison<'_> {
-    /// Returns a condition on a standard attribute.
+    /// Translates the comparison to a condition on a standard attribute.
     pub fn standard(&self, kind: Kind) -> Tested {
         match kind {
             Kind::Status => self.status(),
@@ -61,7 +61,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// Returns a condition on a custom attribute. Any operator is accepted; one that does not apply to the attribute's type means equality.
+    /// Translates the comparison to a condition on a custom attribute. Every operator is accepted; an operator that does not apply to the
+    /// attribute's type is treated as equality.
     pub fn custom(&self, definition: &Definition) -> Tested {
         let attribute = Attribute {
             model: self.context.model,
@@ -111,7 +112,7 @@ impl Comparison<'_> {
         Expr::col((self.table(), Alias::new(column)))
     }
 
-    /// Returns an additional attribute as text. Its key is a constant of this program.
+    /// Returns an SQL expression for an additional attribute as text. The key must be a constant, never a value from a request.
     fn additional(&self, key: &'static str) -> SimpleExpr {
         let column = self.column("additional_attributes");
         self.context.dialect.json_field(column, key)
@@ -133,7 +134,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Compares a custom attribute, which can be missing: a missing value differs from every value.
+    /// Compares a custom attribute with a value. A missing attribute is unequal to every value.
     fn compare(&self, expr: SimpleExpr, with: SimpleExpr) -> SimpleExpr {
         match self.operator {
             Operator::NotEqualTo => expr.clone().is_null().or(expr.ne(with)),
@@ -176,13 +177,13 @@ impl Comparison<'_> {
         }
     }
 
-    /// Returns the stored numbers of the priorities.
+    /// Returns the numbers that the database stores for the requested priorities, or `None` if a name is invalid.
     pub(super) fn priorities(&self) -> Option<Vec<i16>> {
         let number = |name: &str| PRIORITIES.iter().find(|priority| priority.name() == name).map(|it| *it as i16);
         self.values.iter().map(|value| number(value.as_str()?)).collect()
     }
 
-    /// Returns the kind of resource that is filtered, as labels and attributes store it.
+    /// Returns the kind of resource that is filtered, as the tables for labels and attribute values store it.
     pub(super) fn subject(&self) -> LabelTarget {
         match self.context.model {
             Model::Contact => LabelTarget::Contact,
@@ -190,9 +191,9 @@ impl Comparison<'_> {
         }
     }
 
-    /// Returns the condition that `name`, a stored label, is one of the requested labels. Labels are stored as they were sent. Those of
-    /// contacts are compared case-insensitively, with both sides folded by the database. SQLite folds only ASCII, so the value folded by
-    /// this program is accepted too.
+    /// Returns a condition that matches if `name`, a stored label, is one of the requested labels. Labels are stored as clients sent them.
+    /// Contacts' labels are compared case-insensitively, with both sides converted to lower case by the database. SQLite converts only
+    /// ASCII letters, so the requested label is also compared in the lower case that this program computes.
     pub(super) fn is_label(&self, name: SimpleExpr) -> Option<SimpleExpr> {
         let names = self.compared().iter().map(value::text).collect::<Option<Vec<String>>>()?;
         Some(match self.context.model {
@@ -224,7 +225,7 @@ impl Comparison<'_> {
         })
     }
 
-    /// Returns a comparison of a text value. `cased` makes equality case-sensitive.
+    /// Returns a condition on a text value. If `cased` is set, equality is case-sensitive.
     fn text(&self, expr: SimpleExpr, cased: bool) -> Tested {
         if matches!(self.operator, Operator::Contains | Operator::DoesNotContain) {
             return self.pieces(&expr);
@@ -237,7 +238,7 @@ impl Comparison<'_> {
         if cased {
             return self.among(expr, texts);
         }
-        // The database folds both sides, so that they are folded in the same way.
+        // The database converts both sides to lower case, so that both are converted by the same rules.
         let texts = texts.into_iter().map(|text| lower(Expr::value(text)));
         if self.negated() {
             lower(expr).is_not_in(texts)
@@ -246,7 +247,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// Returns a condition on the e-mail address. Addresses are stored in lower case, folded by this program.
+    /// Returns a condition on the e-mail address. This program stores addresses in lower case, and converts the requested address in the
+    /// same way.
     fn email(&self) -> Tested {
         let column = self.column("email");
         if matches!(self.operator, Operator::Contains | Operator::DoesNotContain) {
@@ -256,7 +258,8 @@ impl Comparison<'_> {
         Ok(self.among(column, vec![email]))
     }
 
-    /// Returns a condition on the phone number. Numbers are stored with one leading `+`, which forms and query strings lose or double.
+    /// Returns a condition on the phone number. Numbers are stored with one leading `+`. Forms and query strings often lose or double this
+    /// character, so it is normalized.
     fn phone(&self) -> Tested {
         if matches!(self.operator, Operator::Contains | Operator::DoesNotContain) {
             return self.pieces(&self.column("phone_number"));
@@ -265,7 +268,7 @@ impl Comparison<'_> {
         Ok(self.among(self.column("phone_number"), vec![format!("+{number}")]))
     }
 
-    /// Returns the condition that the text contains any of the values; negated, that it contains none of them.
+    /// Returns a condition that matches if the text contains any of the values or, if the operator is negated, none of them.
     fn pieces(&self, expr: &SimpleExpr) -> Tested {
         let mut joined: Option<SimpleExpr> = None;
         for value in self.values {
@@ -300,8 +303,8 @@ impl Comparison<'_> {
         Ok(if is_after { column.gte(moment) } else { column.lt(moment) })
     }
 
-    /// Returns a condition on the indexed column for a time, which for the last activity contains only the hour or day. It matches the same
-    /// rows, or slightly more.
+    /// Returns a condition on a time that an index can answer. For the last activity, the indexed column contains only the hour or day, so
+    /// the condition can match slightly more rows than the exact one.
     pub(super) fn about(&self, column: &'static str) -> Option<SimpleExpr> {
         let (is_after, moment) = self.moment()?;
         let (column, divisor) = match (column, self.context.model) {

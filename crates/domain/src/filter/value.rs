@@ -1,12 +1,12 @@
-//! Parses the values of conditions. Each function returns `None` if the value is not valid.
+//! Parses the values of filter conditions. Each parsing function returns `None` if the value is invalid.
 
 use chrono::{Days, NaiveDate};
 use parley_types::time::Micros;
 use serde_json::Value as Json;
 
-/// The maximum number of characters of a string to compare with, because databases limit the length of patterns.
+/// The maximum number of characters of a string in a condition, because databases limit the length of patterns.
 const LONGEST: usize = 1500;
-/// Microseconds in a day.
+/// The number of microseconds in a day.
 const DAY: i64 = 86_400_000_000;
 
 /// Parses a string. Numbers and booleans are converted to their JSON text.
@@ -20,7 +20,7 @@ pub fn text(value: &Json) -> Option<String> {
     (text.chars().count() <= LONGEST && !text.contains('\0')).then_some(text)
 }
 
-/// Parses an integer.
+/// Parses an integer, which may be given as a JSON string.
 pub fn integer(value: &Json) -> Option<i64> {
     match value {
         Json::Number(number) => number.as_i64(),
@@ -29,7 +29,7 @@ pub fn integer(value: &Json) -> Option<i64> {
     }
 }
 
-/// Parses a finite number.
+/// Parses a finite number, which may be given as a JSON string.
 pub fn number(value: &Json) -> Option<f64> {
     let number: f64 = match value {
         Json::Number(number) => number.as_f64()?,
@@ -39,7 +39,7 @@ pub fn number(value: &Json) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// Parses a boolean.
+/// Parses a boolean, which may be given as a JSON string in any letter case.
 pub fn flag(value: &Json) -> Option<bool> {
     match value {
         Json::Bool(bool) => Some(*bool),
@@ -48,14 +48,14 @@ pub fn flag(value: &Json) -> Option<bool> {
     }
 }
 
-/// Parses a day whose year has at most four digits.
+/// Parses a date whose year is between 1 and 9999.
 pub fn day(value: &Json) -> Option<NaiveDate> {
     use chrono::Datelike as _;
     let day: NaiveDate = value.as_str()?.trim().parse().ok()?;
     (1..=9999).contains(&day.year()).then_some(day)
 }
 
-/// Returns the day that is `value` days before today.
+/// Returns the date that is `value` days before the current day in UTC.
 pub fn days_before(value: &Json, now: Micros) -> Option<NaiveDate> {
     use chrono::Datelike as _;
     let days = u64::try_from(integer(value)?).ok()?;
@@ -70,7 +70,7 @@ pub fn begins(day: NaiveDate) -> Micros {
     Micros(days.saturating_mul(DAY))
 }
 
-/// Returns the time at which a day ends, which is when the next one begins.
+/// Returns the time at which a day ends in UTC, which is when the next day begins.
 pub fn ends(day: NaiveDate) -> Micros {
     Micros(begins(day).0.saturating_add(DAY))
 }

@@ -1,4 +1,4 @@
-//! Agent bots and the inboxes that they are connected to. `auth::caller` defines which calls a bot is allowed to make.
+//! Manages agent bots and the inboxes that they are connected to. The module `auth::caller` defines what a bot is allowed to do.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -34,10 +34,10 @@ use crate::{
     },
 };
 
-/// A bot, shared with the messages that it sent.
+/// An agent bot. It is reference-counted, because the messages that it sent share it.
 pub type AgentBot = Arc<agent_bot::Model>;
 
-/// A bot to create.
+/// The data for creating an agent bot.
 #[derive(Clone, Debug)]
 pub struct NewAgentBot {
     pub name: String,
@@ -47,7 +47,7 @@ pub struct NewAgentBot {
     pub avatar_url: String,
 }
 
-/// Changes to a bot; `None` leaves a value unchanged.
+/// Changes to an agent bot; `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct AgentBotPatch {
     pub name: Option<String>,
@@ -83,7 +83,7 @@ impl AgentBots {
     ///
     /// # Errors
     /// Returns [`Error::Denied`] unless the caller is an administrator of the account or the operator. Only the operator can create a bot
-    /// of the installation.
+    /// that belongs to the installation.
     pub async fn create(&self, call: Call<AgentBot>, account: Option<AccountId>, new: NewAgentBot) -> Result<Answer<AgentBot>> {
         let insert = move |at: Micros| agent_bot::ActiveModel {
             account_id: Set(account),
@@ -135,7 +135,7 @@ impl AgentBots {
         row.map(Arc::new).ok_or_else(|| Error::not_found("agent_bot", id))
     }
 
-    /// Returns a page of the bots that the account can use or, if `account` is `None`, of all bots, by id.
+    /// Returns a page of the bots that the account can use or, if `account` is `None`, of all bots, sorted by id.
     ///
     /// # Errors
     /// Returns [`Error::NotMember`] if the caller has no access to the account, and [`Error::Denied`] if `account` is `None` and the caller
@@ -160,7 +160,7 @@ impl AgentBots {
         .await
     }
 
-    /// Returns a bot if the caller may change it. With an account, only bots of that account qualify.
+    /// Returns a bot if the caller may change it. If an account is given, the bot must belong to that account.
     async fn owned(&self, caller: &Caller, account: Option<AccountId>, id: AgentBotId) -> Result<AgentBot> {
         match account {
             Some(account) => caller.administer_or_platform(account)?,
@@ -273,7 +273,7 @@ impl AgentBots {
         answer
     }
 
-    /// Returns the accounts in which a bot is connected to an inbox.
+    /// Returns the accounts in which a bot is connected to at least one inbox.
     async fn connected(&self, id: AgentBotId) -> Result<HashSet<AccountId>> {
         let accounts: Vec<AccountId> = inbox::Entity::find()
             .select_only()
@@ -285,8 +285,8 @@ impl AgentBots {
         Ok(accounts.into_iter().collect())
     }
 
-    /// Disconnects a bot of the installation from the inboxes of an account before the bot is deleted, and appends an event for the
-    /// deletion.
+    /// Disconnects a bot that belongs to the installation from the inboxes of an account before the bot is deleted, and appends an event
+    /// that reports the deletion to the account.
     async fn remove_from(&self, call: Call<()>, id: AgentBotId) -> Result<()> {
         self.context
             .writer
@@ -304,7 +304,7 @@ impl AgentBots {
             .map(drop)
     }
 
-    /// Returns the bot that an inbox is connected to, and whether it is active there.
+    /// Returns the bot that an inbox is connected to, if any, and whether the bot is active there.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if there is no such inbox, and [`Error::Denied`] if the caller has no access to it.
@@ -317,7 +317,7 @@ impl AgentBots {
         Ok(bots.into_values().next().map(|bot| (bot, inbox.row.agent_bot_active)))
     }
 
-    /// Connects an inbox to a bot, active or not, or disconnects it if `bot` is `None`.
+    /// Connects an inbox to a bot, which can be active or inactive there, or disconnects the inbox if `bot` is `None`.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if the inbox or the bot does not exist, and [`Error::Denied`] if the caller may not change the inbox.
@@ -360,7 +360,7 @@ async fn changed(db: &impl ConnectionTrait, id: AgentBotId, patch: AgentBotPatch
     Ok((Arc::new(row), changes))
 }
 
-/// Disconnects a bot from every inbox of the account.
+/// Disconnects a bot from every inbox in the account that is connected to it.
 async fn disconnect(write: &mut Write, id: AgentBotId) -> Result<()> {
     let rows = inbox::Entity::find()
         .filter(inbox::Column::AccountId.eq(write.account().id))

@@ -13,7 +13,7 @@ enum SecretStatus {
     Unknown,
     /// A valid token of this kind has this secret.
     Valid(TokenKind),
-    /// The token with this secret was revoked or has expired.
+    /// A token with this secret exists, but was revoked or has expired.
     Ended,
 }
 
@@ -29,7 +29,8 @@ async fn secret_status(db: &impl ConnectionTrait, secret: &str) -> Result<Secret
     })
 }
 
-/// Creates the configured platform token if it is new, and logs every setting that has no effect. Returns whether it created a token.
+/// Creates the configured platform token if it does not exist, and logs every `bootstrap` setting that has no effect. Returns whether a
+/// token was created.
 ///
 /// The caller holds the lock of [`super::run`], so replicas do not create the token twice. A revoked token stays revoked.
 ///
@@ -83,7 +84,7 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
     }
 }
 
-/// Returns the platform token to create for the configuration.
+/// Returns the platform token that the configuration specifies, ready to be created.
 pub(super) fn platform() -> NewToken {
     NewToken {
         kind: TokenKind::Platform,

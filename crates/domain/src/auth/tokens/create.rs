@@ -25,29 +25,29 @@ const WIDER: &str = "the scope and lifetime of a token must not exceed those of 
 
 const EMPLOYER: &str = "only an administrator may create a token for another principal";
 
-/// A token to create.
+/// The data for creating a token.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// The kind of principal that it authenticates.
+    /// The kind of principal that the token authenticates.
     pub kind: TokenKind,
-    /// The name, which states its purpose.
+    /// A name that states the token's purpose.
     pub name: String,
-    /// The only account that it is valid for.
+    /// The only account that the token is valid for; `None` means no such limit.
     pub account: Option<AccountId>,
-    /// The user that it authenticates.
+    /// The user that the token authenticates, for a user token.
     pub user: Option<UserId>,
-    /// The bot that it authenticates.
+    /// The bot that the token authenticates, for a bot token.
     pub agent_bot: Option<AgentBotId>,
     /// Whether the token is read-only.
     pub read_only: bool,
-    /// The inboxes that it is limited to; empty means no such limit.
+    /// The inboxes that the token is limited to; empty means no such limit.
     pub inboxes: Vec<InboxId>,
-    /// When it expires.
+    /// When the token expires; `None` means never.
     pub expires_at: Option<Micros>,
 }
 
 impl Limits {
-    /// Applies the limits to a new token, which inherits every limit that it does not set itself.
+    /// Applies the limits of the creator's token to a new token, which inherits every limit that its request does not set.
     ///
     /// # Errors
     /// [`Error::Denied`] if the new token exceeds the limits.
@@ -73,9 +73,9 @@ impl Limits {
 }
 
 impl Tokens {
-    /// Creates a token and returns its secret, of which only a hash is stored. The token inherits the account and the expiry of the
-    /// caller's token; a request can narrow but never widen them. The token of a bot that belongs to an account is limited to that account,
-    /// and so is a token that an administrator creates for a member.
+    /// Creates a token and returns its secret, of which only a hash is stored. The token inherits the account limit and the expiry of the
+    /// caller's token; a request can narrow but never widen these limits. The token of a bot that belongs to an account is limited to that
+    /// account, and so is a token that an administrator creates for a member.
     ///
     /// # Errors
     /// [`Error::Denied`] if the caller may not create such a token, or if the token would have more access or expire later than the
@@ -98,8 +98,8 @@ impl Tokens {
         create_unchecked(self.db.write(), new).await
     }
 
-    /// Checks that the caller is a user who administers an account of which the token's user is a member, and returns that account. If the
-    /// request names no account, the only account that the caller administers is used.
+    /// Checks that the caller is a user who administers the token's account, and that the token's user is a member of that account. Returns
+    /// the account. If the request names no account, uses the one that the caller administers, provided that there is only one.
     async fn employer(&self, caller: &Caller, new: &NewToken) -> Result<AccountId> {
         // A service has the role of an administrator, but must not obtain the identity of a person.
         if caller.user_id().is_none() && parley_fault::is_on(Protection::TokenLimits) {
@@ -138,8 +138,8 @@ impl Tokens {
     }
 }
 
-/// Creates a token for an operator with direct access to the database, and returns its secret. A user token without a user is issued to the
-/// first administrator of the account, or of the first account if none is given.
+/// Creates a token for an operator with direct access to the database, and returns its secret. If `new` is a user token and names no user,
+/// the token is issued to the first administrator of the account, or of the first account if `new` names no account.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the account, the user, the bot or an inbox does not exist.
@@ -169,7 +169,8 @@ pub async fn create_offline(db: &Database, mut new: NewToken) -> Result<(token::
     create_unchecked(db, new).await
 }
 
-/// Stores a token whose creator's permission has been checked. Checks that the account, the inboxes and the user that it names exist.
+/// Stores a token whose creator's permission has already been checked. Checks that the account, the inboxes and the user that the token
+/// names exist.
 async fn create_unchecked(db: &impl ConnectionTrait, new: NewToken) -> Result<(token::Model, String)> {
     if let Some(account) = new.account {
         load::account(db, account)
