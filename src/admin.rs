@@ -1,5 +1,5 @@
-//! The operators' listener: `/livez`, `/readyz` and `/metrics`. It requires no tokens and does not access the domain; other components
-//! report readiness to it.
+//! The operators' listener, which serves `/livez`, `/readyz` and `/metrics`. It requires no tokens and does not access the domain; other
+//! components report their readiness to it.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ impl Readiness {
         self.checks.iter().map(|(name, outcome)| (*name, outcome.is_ok()))
     }
 
-    /// Returns whether there are checks and all of them pass.
+    /// Returns whether all checks pass. Without any checks, the process is not ready.
     pub fn is_ready(&self) -> bool {
         !self.checks.is_empty() && self.checks.values().all(Result::is_ok)
     }

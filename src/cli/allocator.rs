@@ -1,4 +1,4 @@
-//! Sets an option of the allocator that bounds how long one allocation takes.
+//! Sets an allocator option that bounds the duration of a single allocation.
 
 use std::{env, os::unix::process::CommandExt as _, process::Command};
 
@@ -10,18 +10,18 @@ const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 /// With 10 ms, every message pays for page faults (about 6 % of its CPU time).
 const MILLISECONDS: &str = "100";
 
-/// Restarts this process in place with the purge delay set, unless the environment sets one.
+/// Restarts this process in place with the purge delay set, unless the environment already sets one.
 ///
-/// mimalloc reads its options before `main` runs, and there is no safe interface to change one later. The process keeps its id, its
-/// arguments and its open files. If it cannot be replaced, it continues with the default; the only effect is that memory is returned in
-/// longer steps.
+/// mimalloc reads its options before `main` runs, and there is no safe interface to change an option later. The process keeps its id, its
+/// arguments and its open files. If the restart fails, the process continues with the default delay; the only effect is that memory is
+/// returned in longer steps.
 pub fn bound_purges() {
     if env::var_os(PURGE_DELAY).is_some() {
         return;
     }
     let mut arguments = env::args_os();
     let Some(name) = arguments.next() else { return };
-    // `exec` returns only if it failed.
+    // `exec` returns only if it fails.
     let _ = Command::new("/proc/self/exe")
         .arg0(name)
         .args(arguments)

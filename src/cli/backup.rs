@@ -1,4 +1,4 @@
-//! `parley backup` and `parley restore`.
+//! The commands `parley backup` and `parley restore`.
 
 use std::{path::PathBuf, pin::pin};
 
@@ -68,7 +68,7 @@ async fn signalled() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a command until it ends or a signal arrives. If dropped, the command removes its copies of the database.
+/// Runs a command until it ends or a signal arrives. On a signal, the command is dropped, and its copies of the database are removed.
 async fn unless_signalled<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
         ended = command => ended,
@@ -79,7 +79,7 @@ async fn unless_signalled<T>(command: impl Future<Output = anyhow::Result<T>>) -
     }
 }
 
-/// Runs a command to completion, and asks it to stop when a signal arrives.
+/// Runs a command to completion. When a signal arrives, asks the command to stop and waits until it has.
 async fn stopped_by_signal<T>(stop: &CancellationToken, command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let mut command = pin!(command);
     tokio::select! {

@@ -5,8 +5,8 @@ use tonic_types::StatusExt as _;
 
 use super::{Exit, hint, print_error};
 
-/// Prints why a call failed. If Parley itself returned the error, names the options; otherwise checks for the typical symptoms of a wrong
-/// address or certificate.
+/// Prints why a call failed. If Parley itself returned the error, names the options that set the invalid fields; otherwise checks for the
+/// typical symptoms of a wrong address or certificate.
 pub async fn explain(status: &Status, server: &str) -> Exit {
     let Some(info) = status.get_details_error_info() else {
         let message = hint::for_status(status, server)
@@ -32,7 +32,7 @@ pub async fn explain(status: &Status, server: &str) -> Exit {
     }
 }
 
-/// Returns the option that sets a request field.
+/// Returns the command-line option that sets a request field.
 fn option_for(field: &str) -> String {
     let last = field.rsplit('.').next().unwrap_or(field);
     let last = last.split('[').next().unwrap_or(last);
@@ -49,7 +49,7 @@ fn option_for(field: &str) -> String {
     }
 }
 
-/// Prints the invalid arguments of an offline command.
+/// Prints the invalid arguments of an offline command, each with the option that sets it.
 pub fn print_violations(violations: &[parley_types::error::FieldViolation]) {
     for violation in violations {
         print_error(&format!("{} {}", option_for(&violation.field), violation.description));

@@ -1,11 +1,13 @@
-//! Log lines with the request in quotes: the common and combined formats of nginx and Apache, and the access logs of AWS load balancers.
+//! Parses log lines that contain the request in quotes: the common and combined formats of nginx and Apache, and the access logs of AWS
+//! load balancers.
 
 use super::call::Call;
 
-/// The content of a line: a call, or `None` if the line is valid but not a call.
+/// The result of parsing a line: a call, `None` if the line is valid but contains no call, or a description of what is wrong.
 pub type Line = Result<Option<Call>, &'static str>;
 
-/// Splits a line at its first quoted string: the text before it, its content and the text after it. A backslash escapes the next character.
+/// Splits a line at its first quoted string. Returns the text before the string, the string's content and the text after it, or `None` if
+/// there is no quoted string. A backslash escapes the next character.
 fn split_quoted(line: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = line.split_once('"')?;
     let mut escaped = false;
@@ -20,14 +22,14 @@ fn split_quoted(line: &str) -> Option<(&str, &str, &str)> {
     None
 }
 
-/// Parses a status of three digits.
+/// Parses an HTTP status, which must have three digits.
 pub fn status(text: &str) -> Option<u16> {
     (text.len() == 3)
         .then(|| text.parse().ok())?
         .filter(|status| (100..600).contains(status))
 }
 
-/// Parses a line of the common or combined format: `… [time] "GET /path HTTP/1.1" 200 …`.
+/// Parses a line in the common or combined format: `… [time] "GET /path HTTP/1.1" 200 …`.
 pub fn combined(line: &str) -> Line {
     let (before, request, after) = split_quoted(line).ok_or("no request in quotes")?;
     if !before.trim_end().ends_with(']') {
@@ -41,8 +43,8 @@ pub fn combined(line: &str) -> Line {
     Call::of_request_line(request, Some(status)).map(Some)
 }
 
-/// Parses a line of an AWS application load balancer: type, time, name, client, target, three durations, two statuses, two sizes, the
-/// request.
+/// Parses a line from an AWS application load balancer, whose fields are type, time, name, client, target, three durations, two statuses,
+/// two sizes and the request.
 pub fn load_balancer(line: &str) -> Line {
     let (before, request, _) = split_quoted(line).ok_or("no request in quotes")?;
     let fields: Vec<&str> = before.split_ascii_whitespace().take(13).collect();
@@ -55,7 +57,7 @@ pub fn load_balancer(line: &str) -> Line {
     if !is_known {
         return Err("the first field is not a request type");
     }
-    // If no target responded, the load balancer generates the response itself: an error, whose status is in its own field.
+    // If no target responded, the load balancer itself generated an error response, whose status is in a separate field.
     let status = status(target_status).or_else(|| status(balancer_status));
     Call::of_request_line(request, status).map(Some)
 }

@@ -3,10 +3,10 @@
 use axum::http::Method;
 use serde_json::{Map, Value as Json};
 
-/// Maximum number of bytes of a query that are examined. In a HAR file a query can be as long as a body.
+/// Maximum number of bytes of a query that are examined. In a HAR file, a query can be as long as a body.
 const MAX_QUERY_BYTES: usize = 64 * 1024;
 
-/// Maximum number of parameters of a query or a form that are examined.
+/// Maximum number of parameters that are examined in a query or a form.
 pub const MAX_PARAMETERS: usize = 1000;
 
 /// The name under which parameters without a value are stored.
@@ -24,11 +24,11 @@ pub struct Call {
     pub query: Map<String, Json>,
     /// The status of the response, if recorded.
     pub status: Option<u16>,
-    /// The parameters of the body. `None` if the source does not record bodies.
+    /// The parameters of the body. `None` if the source does not record bodies, or if the parameters cannot be determined.
     pub body: Option<Body>,
 }
 
-/// The parameters of a body.
+/// The parameters of a request body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Body {
     /// The parameters, keyed by the first part of their names.
@@ -38,7 +38,7 @@ pub struct Body {
 }
 
 impl Call {
-    /// Creates a call from the words of a log line.
+    /// Creates a call from the method, the target and the status that a log records.
     ///
     /// # Errors
     /// Returns a description of what is wrong, without quoting the line.
@@ -63,7 +63,7 @@ impl Call {
         })
     }
 
-    /// Creates a call from a request line: method, target, and usually the HTTP version.
+    /// Creates a call from a request line, which contains the method, the target, and usually the HTTP version.
     ///
     /// # Errors
     /// Returns a description of what is wrong, without quoting the line.
@@ -77,7 +77,7 @@ impl Call {
     }
 }
 
-/// Parses a standard HTTP method. Others are rejected, so that arbitrary text is never printed as a method.
+/// Parses a standard HTTP method. Other methods are rejected, so that arbitrary text is never printed as a method.
 fn known_method(method: &str) -> Option<Method> {
     let methods = [
         Method::GET,
@@ -93,7 +93,7 @@ fn known_method(method: &str) -> Option<Method> {
     methods.into_iter().find(|one| one.as_str() == method)
 }
 
-/// Splits an absolute URL into its host and the rest. `None` if the target is not an absolute URL.
+/// Splits an absolute URL into its host and the rest. Returns `None` if the target is not an absolute URL.
 fn split_absolute(target: &str) -> Option<(Option<String>, &str)> {
     let (scheme, rest) = target.split_once("://")?;
     if !["http", "https", "ws", "wss"]
@@ -117,8 +117,8 @@ pub fn host_of(text: &str) -> Option<String> {
     (!host.is_empty()).then(|| host.to_ascii_lowercase())
 }
 
-/// Parses the parameters of a query or a URL-encoded form, by the first part of their names, as the server splits them. If a name is
-/// repeated, the first value is kept.
+/// Parses the parameters of a query or a URL-encoded form, keyed by the first part of their names, which are split as on the server. If a
+/// name is repeated, the first value is kept.
 ///
 /// A parameter without a value (`?abc`) is stored as [`UNNAMED`], because its name might be a token that someone appended to a URL.
 pub fn parameters(encoded: &str) -> Map<String, Json> {
@@ -136,8 +136,8 @@ pub fn parameters(encoded: &str) -> Map<String, Json> {
     found
 }
 
-/// Stores a parameter at the position that its name describes: `contact[name]` becomes the key `name` below `contact`. Deeper levels are
-/// ignored.
+/// Stores a parameter at the position that its name describes: `contact[name]` becomes the key `name` inside `contact`. Deeper levels of
+/// the name are ignored.
 pub fn put(map: &mut Map<String, Json>, name: &str, value: String) {
     let (first, rest) = name.split_once('[').unwrap_or((name, ""));
     let below = rest.split(']').next().unwrap_or_default();

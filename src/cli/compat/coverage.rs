@@ -3,26 +3,26 @@
 
 use super::page;
 
-/// The page with the tables.
+/// The documentation page that lists the routes in tables.
 const PAGE: &str = include_str!("../../../docs/json-api-coverage.md");
 
-/// A route that is not served.
+/// A Chatwoot route that Parley does not serve.
 #[derive(Debug)]
 pub struct Unserved {
     /// The method. `None` matches any method.
     method: Option<String>,
-    /// The path as listed on the page, with a trailing `/**` if it includes all paths below.
+    /// The path as listed on the page, with a trailing `/**` if it includes all paths below it.
     pub path: String,
     /// The documented alternative.
     pub instead: String,
 }
 
-/// All listed routes.
+/// All routes that the page lists as not served.
 #[derive(Debug)]
 pub struct Coverage(Vec<Unserved>);
 
 impl Coverage {
-    /// Parses the page.
+    /// Parses the routes from the page.
     pub fn new() -> Self {
         let mut all = Vec::new();
         for heading in ["Not served", "Not in Chatwoot's description"] {
@@ -46,7 +46,7 @@ impl Coverage {
         Self(all)
     }
 
-    /// Returns the listed route that matches a call; of several, the most specific one. `path` must be normalized.
+    /// Returns the listed route that matches a call, or the most specific one if several match. `path` must be normalized.
     pub fn find(&self, method: &str, path: &str) -> Option<&Unserved> {
         // Chatwoot treats PUT like PATCH, and HEAD like GET.
         let method = match method {
@@ -65,14 +65,14 @@ impl Coverage {
             .map(|(_, route)| route)
     }
 
-    /// Returns the listed paths.
+    /// Returns the paths of all listed routes.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|route| route.path.as_str())
     }
 }
 
-/// Returns how specific a pattern is, or `None` if it does not match: two for each literal segment, plus one if the pattern has no trailing
-/// wildcard.
+/// Returns how specific a pattern is, or `None` if it does not match `path`. Each literal segment counts two, and the absence of a trailing
+/// wildcard counts one.
 fn literals(pattern: &str, path: &str) -> Option<usize> {
     let (start, is_open) = match pattern.strip_suffix("/**") {
         Some(start) => (start, true),

@@ -1,4 +1,4 @@
-//! Log formats: detection of a file's format, and reading its calls.
+//! Log formats: detects the format of a file and reads the calls in it.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use super::{
     rails::{self, Rails},
 };
 
-/// Format of a file.
+/// Format of a log file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Access log of nginx or Apache, common or combined
@@ -43,12 +43,12 @@ impl Format {
         }
     }
 
-    /// Returns the unit in which calls of the file are counted.
+    /// Returns the name of the unit that is counted when a file is read.
     pub fn unit(self) -> &'static str {
         if self == Self::Har { "entry" } else { "line" }
     }
 
-    /// Detects the format from the beginning of a file: the one that can parse the most lines.
+    /// Detects the format from the beginning of a file: the format that can parse the most lines.
     pub fn detect(head: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(head);
         let text = text.trim_start_matches('\u{feff}');
@@ -73,7 +73,7 @@ impl Format {
         }
     }
 
-    /// Parses a line that contains a complete call.
+    /// Parses a line of a format in which each line contains a complete call. Returns no call for other formats.
     fn line(self, line: &str) -> Line {
         match self {
             Self::Combined => access_log::combined(line),
@@ -97,19 +97,19 @@ fn is_har(text: &str) -> bool {
 /// Maximum number of unreadable lines or entries that are reported individually.
 const MAX_REPORTED: usize = 5;
 
-/// Outcome of reading a file.
+/// Outcome of reading a log file.
 #[derive(Debug)]
 pub struct Reading {
     pub format: Format,
-    /// Number of lines, or of entries in a HAR file.
+    /// Number of lines that were read or, in a HAR file, of entries.
     pub units: u64,
-    /// Number of units that contain a call.
+    /// Number of calls that were found.
     pub calls: u64,
-    /// Number of units that cannot be read.
+    /// Number of lines or entries that cannot be read.
     pub unreadable: u64,
-    /// The first unreadable units, each with the reason.
+    /// The numbers of the first unreadable lines or entries, each with the reason.
     pub first_unreadable: Vec<(u64, &'static str)>,
-    /// The reason why reading ended before the end of the file.
+    /// The reason why reading ended before the end of the file, if it did.
     pub ended_early: Option<String>,
 }
 
@@ -122,7 +122,8 @@ impl Reading {
     }
 }
 
-/// Reads all calls of a source and emits each with the number of its line or entry. For Rails, that is the line where the request ends.
+/// Reads all calls of a source and passes each to `emit` with the number of its line or entry. In a Rails log, that is the line at which
+/// the request ends.
 pub fn read(input: Input, format: Format, emit: &mut dyn FnMut(u64, Call)) -> Reading {
     let mut reading = Reading {
         format,

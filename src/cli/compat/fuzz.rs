@@ -1,4 +1,4 @@
-//! The readers of this module, exposed for the fuzz targets. Not part of the crate's API.
+//! The readers of log formats, exposed for the fuzz targets. Not part of the crate's API.
 
 use std::io;
 

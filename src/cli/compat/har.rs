@@ -15,7 +15,7 @@ use super::{
     lenient::{List, Number, Object, Text},
 };
 
-/// Maximum number of bytes of one entry, including everything in it.
+/// Maximum size of one entry in bytes, including the parts that are skipped.
 const MAX_ENTRY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Maximum number of bytes of a JSON body that are examined.
@@ -23,14 +23,14 @@ const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Receives the entries of a HAR file.
 pub trait Sink {
-    /// Receives an entry: a call, or the reason why it is not one.
+    /// Receives one entry: a call, or the reason why the entry is not a call.
     fn entry(&mut self, entry: Result<Call, &'static str>);
 }
 
-/// Reads a complete file.
+/// Reads a complete HAR file and passes its entries to `sink`.
 ///
 /// # Errors
-/// Returns a description of what is wrong with the file. Entries before the error have been emitted.
+/// Returns a description of what is wrong with the file. Entries before the error have already been passed to `sink`.
 pub fn read(source: impl io::Read, sink: &mut dyn Sink) -> Result<(), serde_json::Error> {
     let remaining = Rc::new(Cell::new(MAX_ENTRY_BYTES));
     let bounded = Bounded {
@@ -42,7 +42,7 @@ pub fn read(source: impl io::Read, sink: &mut dyn Sink) -> Result<(), serde_json
     Ok(())
 }
 
-/// A reader that fails after a number of bytes, unless the budget is renewed in the meantime.
+/// A reader that fails when its byte budget is used up. `Entries` renews the budget before each entry.
 struct Bounded<R> {
     source: R,
     remaining: Rc<Cell<usize>>,
@@ -64,7 +64,7 @@ impl<R: io::Read> io::Read for Bounded<R> {
     }
 }
 
-/// `{"log": {"entries": […]}}`; other keys are ignored.
+/// Deserializes `{"log": {"entries": […]}}`, ignoring other keys.
 struct Root<'a> {
     remaining: Rc<Cell<usize>>,
     sink: &'a mut dyn Sink,
@@ -104,7 +104,7 @@ impl<'de> DeserializeSeed<'de> for Entries<'_> {
     }
 }
 
-/// Passes the value of one key to a seed and skips all others.
+/// Passes the value of one key to a seed and skips all other keys.
 struct Keyed<S> {
     key: &'static str,
     seed: Option<S>,
@@ -236,7 +236,7 @@ impl PostData {
                     };
                 }
             }
-            // The content of a multipart form is not parsed for parameter names.
+            // The raw text of a multipart form is not parsed for parameter names.
             "multipart/form-data" => return None,
             _ => {}
         }
@@ -244,7 +244,7 @@ impl PostData {
     }
 }
 
-/// Inserts pairs into a map. Returns whether a file was among them.
+/// Inserts the values of pairs into a map, except for files. Returns whether there was a file among the pairs.
 fn put_all(map: &mut Map<String, Json>, pairs: Vec<Pair>) -> bool {
     let mut has_files = false;
     for pair in pairs {

@@ -1,4 +1,4 @@
-//! Input of a log: a file or standard input, optionally compressed with gzip, read in lines of bounded length.
+//! Opens a log, which is a file or standard input, optionally compressed with gzip, and reads it in lines of bounded length.
 
 use std::{
     cell::Cell,
@@ -19,15 +19,16 @@ const HEAD_BYTES: usize = 256 * 1024;
 /// Decompressed size in bytes up to which the compression ratio is not checked.
 const MIN_CHECKED_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Maximum compression ratio beyond that size. Logs typically compress by a factor of a few tens; the maximum that gzip can reach is 1,032.
+/// Maximum compression ratio of data that decompresses to more than [`MIN_CHECKED_BYTES`]. Logs typically compress by a factor of a few
+/// tens; the maximum that gzip can reach is 1,032.
 const MAX_RATIO: u64 = 400;
 
 /// The magic number of gzip files.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// A source of log lines, whose first bytes have been read.
+/// A source of log lines, from which the first bytes have already been read.
 pub struct Input {
-    /// The first [`HEAD_BYTES`] bytes, for detection of the format.
+    /// The first [`HEAD_BYTES`] bytes, from which the format is detected.
     pub head: Vec<u8>,
     rest: Box<dyn Read>,
 }
@@ -81,7 +82,7 @@ impl Input {
     }
 }
 
-/// A reader that returns its error on the first read.
+/// A reader that returns its error on the first read, and nothing afterwards.
 struct FailingReader(Option<io::Error>);
 
 impl Read for FailingReader {

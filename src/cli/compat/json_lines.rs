@@ -1,5 +1,5 @@
-//! JSON logs with one object per line, as written by nginx (with a `log_format`), lograge, Caddy or Traefik, or by Docker around a line in
-//! another format.
+//! Parses JSON logs with one object per line, as written by nginx (with a `log_format`), lograge, Caddy or Traefik, or by Docker, which
+//! wraps a line in another format.
 
 use serde_json::{Map, Value as Json};
 
@@ -43,7 +43,7 @@ const STATUS_KEYS: &[&str] = &[
 ];
 /// Keys under which logs record the host.
 const HOST_KEYS: &[&str] = &["host", "http_host", "RequestHost", "server_name"];
-/// Keys under which another program embeds the original line.
+/// Keys under which a program that wraps log lines, such as Docker, stores the original line.
 const WRAPPER_KEYS: &[&str] = &["log", "message", "msg"];
 
 /// Parses a line that contains a JSON object, possibly after a prefix such as tags.
@@ -55,7 +55,7 @@ fn read(line: &str, may_be_wrapped: bool) -> Line {
     let Some(start) = line.find('{') else {
         return Err("no JSON object");
     };
-    // The parser limits nesting, and the length of the line limits the size.
+    // The JSON parser limits the nesting depth, and the maximum line length limits the size.
     let Ok(Json::Object(object)) = serde_json::from_str::<Json>(line[start..].trim_end()) else {
         return Err("no JSON object");
     };
@@ -70,7 +70,7 @@ fn read(line: &str, may_be_wrapped: bool) -> Line {
     }
 }
 
-/// Returns the call of an object, or `None` if the object describes something else.
+/// Returns the call that an object describes, or `None` if the object describes something else.
 fn call_from_object(object: &Map<String, Json>) -> Option<Result<Call, &'static str>> {
     // Caddy nests the request in an object of its own.
     let request = object.get("request");

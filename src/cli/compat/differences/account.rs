@@ -1,4 +1,4 @@
-//! Differences of account routes, the profile and the WebSocket.
+//! Differences from Chatwoot in account routes, the profile and the WebSocket.
 
 use super::entry::{Entry, always, elsewhere, sometimes, with};
 

@@ -1,4 +1,4 @@
-//! Differences of the client API, which requires no token, and of the platform API.
+//! Differences from Chatwoot in the client API, which requires no token, and in the platform API.
 
 use super::entry::{Entry, always, elsewhere, sometimes, with};
 

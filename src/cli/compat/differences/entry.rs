@@ -1,11 +1,11 @@
-//! One documented difference, with the routes and parameters that it affects.
+//! One documented difference from Chatwoot, with the routes and parameters that it affects.
 
-/// When a difference applies.
+/// When a documented difference applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applies {
     /// Applies to every call of the route.
     Always,
-    /// Applies to calls that have one of the parameters.
+    /// Applies to calls that have at least one of the entry's parameters.
     Parameter,
     /// Applies to invalid input, exceeded limits and rare states, which a log does not show.
     Sometimes,
@@ -14,7 +14,7 @@ pub enum Applies {
 }
 
 impl Applies {
-    /// Returns the name in the JSON report.
+    /// Returns the name that the JSON report uses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -25,16 +25,16 @@ impl Applies {
     }
 }
 
-/// One row of the documentation page, identified by its first cell.
+/// One row of the page that documents the differences, identified by its first cell.
 #[derive(Debug)]
 pub struct Entry {
-    /// The text of the cell, or its beginning followed by `…`.
+    /// The text of the row's first cell, or the beginning of the text followed by `…`.
     pub matter: &'static str,
     pub applies: Applies,
-    /// Names of parameters, or `name=prefix` for a parameter whose value starts with `prefix`.
+    /// Names of the parameters that are affected, or `name=prefix` for a parameter whose value starts with `prefix`.
     pub parameters: &'static [&'static str],
-    /// The affected routes: method (`*` for any) and path. `A` stands for an account's path, `C` for a public inbox's, `P` for the platform
-    /// API's, `{}` for a parameter, and a trailing `/**` for all paths below.
+    /// The affected routes: method (`*` for any) and path. `A` stands for the path prefix of an account, `C` for that of a public inbox,
+    /// `P` for that of the platform API, `{}` for a parameter, and a trailing `/**` for all paths below.
     pub routes: &'static [&'static str],
 }
 

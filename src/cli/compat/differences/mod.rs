@@ -1,6 +1,6 @@
 //! The deliberate differences from Chatwoot, by route. Their descriptions come from `docs/json-api-differences.md`, which is compiled into
-//! the program; this module defines which routes and parameters each one affects. A test checks that rows and entries correspond one to
-//! one.
+//! the program; this module defines the routes and parameters that each difference affects. A test checks that the page's rows and the
+//! entries in this module correspond one to one.
 
 mod account;
 mod client;
@@ -16,14 +16,14 @@ use super::page;
 pub use entry::Applies;
 use entry::Entry;
 
-/// The page with the descriptions.
+/// The documentation page with the descriptions.
 const PAGE: &str = include_str!("../../../../docs/json-api-differences.md");
 
 fn entries() -> impl Iterator<Item = &'static Entry> {
     account::ENTRIES.iter().chain(client::ENTRIES)
 }
 
-/// Abbreviations of path prefixes in entries, with their expansions.
+/// Abbreviations of path prefixes in entries, with the prefixes that they stand for.
 const ROOTS: [(&str, &str); 3] = [
     ("A", "/api/v1/accounts/{}"),
     ("C", "/public/api/v1/inboxes/{}"),
@@ -56,7 +56,7 @@ fn matches_route(pattern: &str, method: Option<&Method>, path: &str) -> bool {
     is_open || parts.next().is_none()
 }
 
-/// A documented difference.
+/// A documented difference from Chatwoot.
 #[derive(Debug)]
 pub struct Difference {
     /// The subject of the difference.
@@ -65,7 +65,7 @@ pub struct Difference {
     pub chatwoot: String,
     /// What Parley does.
     pub parley: String,
-    /// When it applies.
+    /// When the difference applies.
     pub applies: Applies,
     parameters: &'static [&'static str],
 }
@@ -90,7 +90,7 @@ impl Difference {
 #[derive(Debug)]
 pub struct Differences {
     all: Vec<Difference>,
-    /// Indices into `all` by path, each with the method if it affects only one.
+    /// Indices into `all`, by path. Each is stored with the method of the affected route, or `None` if the route accepts any method.
     by_path: HashMap<String, Vec<(Option<&'static Method>, usize)>>,
 }
 
@@ -131,7 +131,7 @@ impl Differences {
     /// Returns the indices of the differences that affect, or might affect, a call.
     pub fn of(&self, method: &Method, path: &str, query: &Map<String, Json>, body: Option<&Map<String, Json>>) -> Vec<usize> {
         let of_path = self.by_path.get(path).map(Vec::as_slice).unwrap_or_default();
-        // HEAD is treated like GET.
+        // Chatwoot treats HEAD like GET.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let of_method = of_path.iter().filter(|(wanted, _)| wanted.is_none_or(|wanted| wanted == method));
         of_method
