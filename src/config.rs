@@ -1,5 +1,5 @@
-//! The service's configuration: one struct per component, which receives only its own part. `config.default.toml` defines the defaults and
-//! documents every key.
+//! The service's configuration: one struct per component, so that each component receives only its own settings. `config.default.toml`
+//! defines the defaults and documents every key.
 //!
 //! Layers, in increasing precedence: defaults, TOML file, environment, flags. [`sources`] merges them and [`rules`] validates the values.
 //! Nothing here reads the process environment.
@@ -20,48 +20,48 @@ pub use sources::{FlagValue, Sources};
 pub struct Config {
     pub database: Database,
     pub grpc: Grpc,
-    /// The listener of the JSON API.
+    /// Settings for the listener of the JSON API.
     pub http: Http,
-    /// Storage of uploaded files.
+    /// Settings for the storage of uploaded files.
     pub files: Files,
-    /// Outgoing email.
+    /// Settings for outgoing email.
     pub mail: Mail,
-    /// Relaying of commits between replicas.
+    /// Settings for relaying commits between replicas through NATS.
     pub nats: Nats,
-    /// The operators' listener: health and metrics.
+    /// Settings for the operators' listener, which serves health checks and metrics.
     pub admin: Admin,
     pub tls: Tls,
-    /// Group commit.
+    /// Settings for group commit by the writer.
     pub writer: Writer,
-    /// The event log: tail cache, streams and retention.
+    /// Settings for the event log: tail cache, streams and retention.
     pub events: Events,
     /// Rate and concurrency limits.
     pub limits: Limits,
-    /// Caching of tokens.
+    /// Settings for the token cache.
     pub auth: Auth,
-    /// Retention of stored responses.
+    /// Settings for the retention of responses that are stored for idempotency.
     pub idempotency: Idempotency,
-    /// Retention of audit events.
+    /// Settings for the retention of audit events.
     pub audit: Audit,
-    /// Initial contents of an empty database.
+    /// Settings for the initial contents of an empty database.
     pub bootstrap: Bootstrap,
-    /// Draining on shutdown.
+    /// Settings for draining on shutdown.
     pub shutdown: Shutdown,
     pub log: Log,
-    /// Export of traces.
+    /// Settings for the export of traces.
     pub trace: Trace,
-    /// The protection to disable, for tests.
+    /// Settings for tests that disable a protection.
     #[cfg(feature = "faults")]
     pub fault: Fault,
-    /// The deprecated keys that are set, each of which deserves a warning.
+    /// The deprecated keys that are set, for each of which a warning is logged.
     #[serde(skip)]
     pub deprecated_keys: Vec<DeprecatedKey>,
 }
 
-/// Database connection.
+/// Settings for the database connections.
 #[derive(Clone, Deserialize)]
 pub struct Database {
-    /// `sqlite:` or `postgres:`. Can contain a password, which `Debug` hides.
+    /// A `sqlite:` or `postgres:` URL. It can contain a password, which `Debug` hides.
     pub url: String,
     pub max_connections: u32,
     pub connect_timeout_seconds: u64,
@@ -81,7 +81,7 @@ impl fmt::Debug for Database {
     }
 }
 
-/// The gRPC listener.
+/// Settings for the gRPC listener.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Grpc {
     pub addr: String,
@@ -90,46 +90,46 @@ pub struct Grpc {
     pub max_concurrent_streams: u32,
     pub keepalive_interval_seconds: u64,
     pub keepalive_timeout_seconds: u64,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub max_connection_age_seconds: u64,
 }
 
-/// The listener of the JSON API.
+/// Settings for the listener of the JSON API.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Http {
     pub addr: String,
     pub max_body_bytes: usize,
     pub max_concurrent_streams: u32,
     pub idle_timeout_seconds: u64,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub max_connection_age_seconds: u64,
-    /// If empty, derived from the listen address.
+    /// If empty, the base URL is derived from the listen address.
     pub base_url: String,
-    /// Parsed by [`AllowedOrigins`](parley_rest::origins::AllowedOrigins).
+    /// The origins that CORS permits, in the format that [`AllowedOrigins`](parley_rest::origins::AllowedOrigins) parses.
     pub cors_allowed_origins: String,
 }
 
-/// Storage of uploaded files.
+/// Settings for the storage of uploaded files.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Files {
-    /// `file:` or `s3:`.
+    /// A `file:` or `s3:` URL.
     pub url: String,
     pub max_bytes: u64,
     pub max_per_message: usize,
     pub concurrent_uploads: usize,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub unattached_bytes_per_session: u64,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub unattached_session_bytes_per_account: u64,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub unattached_bytes_per_account: u64,
     pub link_minutes: u64,
 }
 
-/// Outgoing email.
+/// Settings for outgoing email.
 #[derive(Clone, Deserialize)]
 pub struct Mail {
-    /// Can contain a password, which `Debug` hides. If empty, no email is sent.
+    /// The URL of the mail server. It can contain a password, which `Debug` hides. If empty, no email is sent.
     pub url: String,
     pub from: String,
 }
@@ -143,7 +143,7 @@ impl fmt::Debug for Mail {
     }
 }
 
-/// Transport security. The files are in PEM format.
+/// Settings for TLS. The files are in PEM format.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Tls {
     /// If empty, TLS is disabled.
@@ -151,34 +151,34 @@ pub struct Tls {
     pub key_file: String,
     /// If empty, no client certificate is required.
     pub client_ca_file: String,
-    /// Comma-separated: any of `grpc`, `http` and `admin`.
+    /// The listeners that use TLS, separated by commas: any of `grpc`, `http` and `admin`.
     pub listeners: String,
 }
 
-/// The operators' listener: health and metrics.
+/// Settings for the operators' listener, which serves health checks and metrics.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Admin {
     pub addr: String,
 }
 
-/// Group commit.
+/// Settings for group commit by the writer.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Writer {
     /// Number of writer shards. SQLite always has one, regardless of this value.
     pub shards: usize,
-    /// Per writer shard.
+    /// Maximum number of writes queued per writer shard.
     pub queue_messages: usize,
     pub batch_messages: usize,
     pub batch_bytes: usize,
     pub cached_conversations: usize,
 }
 
-/// The event log: tail cache, streams and retention.
+/// Settings for the event log: tail cache, streams and retention.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Events {
-    /// Per followed account.
+    /// Number of recent events cached per followed account.
     pub tail_events: usize,
-    /// Per followed account.
+    /// Maximum size in bytes of the events cached per followed account.
     pub tail_bytes: usize,
     pub frame_bytes: usize,
     pub page_events: usize,
@@ -191,14 +191,14 @@ pub struct Events {
     pub cursor_marks_after_hours: u64,
     pub trim_interval_seconds: u64,
     pub max_streams: usize,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub max_stream_age_seconds: u64,
 }
 
-/// Relaying of commits between replicas.
+/// Settings for relaying commits between replicas through NATS.
 #[derive(Clone, Deserialize)]
 pub struct Nats {
-    /// Can contain a password, which `Debug` hides. If empty, NATS is not used.
+    /// The URLs of the NATS servers, separated by commas. They can contain passwords, which `Debug` hides. If empty, NATS is not used.
     pub url: String,
 }
 
@@ -211,89 +211,89 @@ impl fmt::Debug for Nats {
 /// Rate and concurrency limits.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Limits {
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub messages_per_conversation_per_minute: u32,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub calls_per_second_per_token: u32,
-    /// 0: `calls_per_second_per_token`.
+    /// 0 means the value of `calls_per_second_per_token`.
     pub burst_per_token: u32,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub concurrent_calls: i64,
     pub concurrent_searches: usize,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub streams_per_token: usize,
-    /// Per listener.
+    /// Maximum number of connections per listener.
     pub connections: usize,
-    /// Across both public listeners. 0: unlimited.
+    /// Maximum number of connections per client address, across both public listeners. 0 means unlimited.
     pub connections_per_address: usize,
-    /// 0: a quarter of the process's memory limit.
+    /// 0 means a quarter of the process's memory limit.
     pub request_memory_bytes: usize,
     pub body_timeout_seconds: u64,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub anonymous_calls_per_minute_per_address: u32,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub sessions_per_minute_per_address: u32,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub sessions_per_minute_per_inbox: u32,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub conversations_per_minute_per_address: u32,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub conversations_per_minute_per_inbox: u32,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub session_messages_per_minute_per_address: u32,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub session_messages_per_minute_per_inbox: u32,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub session_bytes_per_minute_per_address: u64,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub session_bytes_per_minute_per_inbox: u64,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub session_files_per_minute_per_address: u32,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub session_files_per_minute_per_inbox: u32,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub failed_authentications_per_minute_per_address: u32,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub streams_per_address: usize,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub reflection_streams_per_address: usize,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub downloads_per_address: usize,
-    /// 0: unlimited.
+    /// 0 means unlimited.
     pub uploads_per_address: usize,
-    /// Comma-separated addresses and networks. If empty, no proxy is trusted.
+    /// Addresses and networks of trusted proxies, separated by commas. If empty, no proxy is trusted.
     pub trusted_proxies: String,
 }
 
-/// Caching of tokens.
+/// Settings for the token cache.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Auth {
-    /// 0: caching is disabled.
+    /// How long tokens are cached. 0 disables the cache.
     pub cache_seconds: u64,
     pub cached_tokens: u64,
 }
 
-/// Retention of stored responses.
+/// Settings for the retention of responses that are stored for idempotency.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Idempotency {
     pub keep_hours: u64,
 }
 
-/// Retention of audit events.
+/// Settings for the retention of audit events.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Audit {
     pub keep_days: u64,
     pub keep_events: u64,
 }
 
-/// Initial contents of an empty database.
+/// Settings for the initial contents of an empty database.
 #[derive(Clone, Deserialize)]
 pub struct Bootstrap {
-    /// A secret, which `Debug` hides. If empty, a random one is generated.
+    /// The administrator's token, a secret that `Debug` hides. If empty, a random token is generated.
     pub token: String,
-    /// If empty, a random one is generated.
+    /// If empty, a random identifier is generated.
     pub inbox_identifier: String,
-    /// A secret, which `Debug` hides. If empty, no platform token is created.
+    /// A platform token, a secret that `Debug` hides. If empty, no platform token is created.
     pub platform_token: String,
 }
 
@@ -308,7 +308,7 @@ impl fmt::Debug for Bootstrap {
     }
 }
 
-/// Draining on shutdown.
+/// Settings for draining on shutdown.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Shutdown {
     pub grace_seconds: u64,
@@ -324,39 +324,39 @@ pub enum LogFormat {
     Json,
 }
 
-/// Log output.
+/// Settings for log output.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Log {
     pub format: LogFormat,
-    /// Directives of `tracing_subscriber::EnvFilter`.
+    /// Directives for `tracing_subscriber::EnvFilter`, which select the log lines to write.
     pub filter: String,
 }
 
-/// Export of traces.
+/// Settings for the export of traces.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Trace {
     /// If empty, traces are not exported.
     pub otlp_endpoint: String,
-    /// 0.0 to 1.0.
+    /// The fraction of new traces that is sampled, from 0.0 to 1.0.
     pub sample_ratio: f64,
 }
 
-/// The protection to disable, for tests.
+/// Settings for tests that disable a protection.
 #[cfg(feature = "faults")]
 #[derive(Debug, Clone, Deserialize)]
 pub struct Fault {
-    /// The protection to disable. If empty, all are enabled.
+    /// The protection to disable. If empty, all protections are enabled.
     pub switch: String,
 }
 
 /// An effective setting, for display.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// The dotted key.
+    /// The dotted key, such as `grpc.addr`.
     pub key: String,
     /// The value as TOML, with secrets replaced by `***`.
     pub value: String,
-    /// `default`, or the file, environment variable or flag that set it.
+    /// Where the value comes from: `default`, or the file, environment variable or flag that set it.
     pub source: String,
 }
 
@@ -418,7 +418,7 @@ pub fn without_password(urls: &str) -> String {
     let mut shown: Vec<String> = Vec::new();
     for part in urls.split(',') {
         match shown.last_mut() {
-            // Not a new URL: a password can contain a comma, and PostgreSQL separates several hosts by commas.
+            // A part without `://` is not a new URL: a password can contain a comma, and PostgreSQL separates several hosts by commas.
             Some(last) if !part.contains("://") => {
                 last.push(',');
                 last.push_str(part);

@@ -22,11 +22,11 @@ pub enum Listener {
     Admin,
     /// Another HTTP server.
     OtherHttp,
-    /// Does not respond to HTTP, or requires a client certificate.
+    /// A program that does not respond to HTTP, or that requires a client certificate.
     Unknown,
 }
 
-/// Returns the address to connect to for a listener that may be bound to all interfaces.
+/// Returns the address at which this machine can reach a listener, which may be bound to all interfaces.
 pub fn reachable(addr: &str) -> String {
     match addr.parse::<SocketAddr>() {
         Ok(SocketAddr::V4(any)) if any.ip().is_unspecified() => format!("127.0.0.1:{}", any.port()),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // Fails only if a provider is already installed, which is fine.
+    // Ignore the error, which only means that a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     parley::cli::main()
 }

@@ -1,4 +1,4 @@
-//! `parley completions`: shell completion scripts.
+//! `parley completions`: prints shell completion scripts.
 
 use std::io::Write as _;
 
@@ -8,14 +8,14 @@ use super::Exit;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The shell
+    /// Shell for which to print the script
     #[arg(value_enum)]
     shell: Shell,
 }
 
-/// Prints the completion script of `command`, the whole command line, to standard output.
+/// Prints a shell completion script for `command`, which describes the whole command line, to standard output.
 ///
-/// Shells load it for example with `source <(parley completions bash)`.
+/// A shell loads the script with, for example, `source <(parley completions bash)`.
 pub(super) fn run(args: &Args, command: &mut clap::Command) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, command, "parley", &mut script);

@@ -1,4 +1,4 @@
-//! `parley config show`: the effective settings and their sources.
+//! `parley config show`: prints the effective settings and their sources.
 
 use clap::Subcommand;
 

@@ -1,4 +1,4 @@
-//! Connection options of the client commands.
+//! Connection options for the client commands.
 
 use std::{fs, path::PathBuf};
 
@@ -44,10 +44,10 @@ pub struct TrustArgs {
 }
 
 impl TrustArgs {
-    /// Reads the files.
+    /// Reads the certificate and key files that the options name.
     ///
     /// # Errors
-    /// Returns a message that names the file or the option.
+    /// Returns a message that names the file that cannot be read, or the option that is missing.
     pub fn read(&self) -> Result<TlsSettings, String> {
         let text = |file: &PathBuf| fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
         let identity = match (&self.client_cert_file, &self.client_key_file) {
@@ -64,7 +64,7 @@ impl TrustArgs {
 }
 
 impl Target {
-    /// Returns the service, to which the first call connects. Prints any problem with the options.
+    /// Returns a handle to the service; the first call establishes the connection. Prints an error if an option is invalid.
     ///
     /// # Errors
     /// Returns [`Exit::Usage`] if the address, the token or a file is invalid.
@@ -84,7 +84,7 @@ impl Target {
         Server::connect_with(&self.server, token, &self.trust.read()?)
     }
 
-    /// Prints why the call failed and how to fix it, and returns the exit code.
+    /// Prints why a call failed and how to fix it, and returns the exit code.
     pub async fn explain(&self, status: &Status) -> Exit {
         call_error::explain(status, &self.server).await
     }
@@ -97,13 +97,13 @@ impl Target {
         }
     }
 
-    /// Returns the address, for use in a command line that resumes this one.
+    /// Returns the address of the service, for use in a command line that resumes this one.
     pub fn url(&self) -> &str {
         &self.server
     }
 }
 
-/// Checks that an address has a supported scheme and a host.
+/// Checks that the service's address has a supported scheme and a host.
 fn check_url(url: &str) -> Result<(), String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(format!("--server must begin with http:// or https://, such as http://{url}"));

@@ -1,4 +1,4 @@
-//! Exit codes and their mapping from errors.
+//! The exit codes, and the mapping of errors to exit codes.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -11,17 +11,17 @@ use crate::{
     server::{StartError, backup::BackupError},
 };
 
-/// The exit codes. Those above 63, except 130, are from `sysexits.h`.
+/// The exit codes. Codes above 63, except 130, are those of `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Success, or drained after a signal.
+    /// The command succeeded, or the server drained after a signal.
     Ok = 0,
-    /// The command failed: not ready, refused, or a stream that cannot be resumed.
+    /// The command failed: the service was not ready or refused the call, or a stream cannot be resumed.
     Failure = 1,
-    /// Invalid command line; clap uses the same number.
+    /// The command line is invalid; clap uses the same code.
     Usage = 2,
-    /// `parley compat` found calls that Parley does not serve, or serves differently if `--fail-on` says so.
+    /// `parley compat` found calls that Parley does not serve or, with `--fail-on different`, that it serves differently.
     Incompatible = 3,
     /// `EX_DATAERR`: an input file is missing or has no valid content.
     Input = 65,
@@ -45,7 +45,8 @@ pub enum Exit {
     Interrupted = 130,
 }
 
-/// Every code with its meaning and where to look. `--help`, the README and the runbooks contain this table; a test compares them.
+/// Every exit code with its meaning and where to look for the cause. `--help`, the README and the runbooks contain this table; a test
+/// compares them.
 pub const CODES: [(Exit, &str, &str); 14] = [
     (Exit::Ok, "done, or drained after a signal", "nothing"),
     (
@@ -109,7 +110,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Returns the table for `--help`.
+/// Returns the table of exit codes as text, for `--help`.
 pub fn help() -> String {
     let mut text = String::from("Exit codes:\n");
     for (exit, meaning, _) in CODES {
@@ -119,7 +120,7 @@ pub fn help() -> String {
     text.trim_end().to_owned()
 }
 
-/// Returns the table as Markdown, for the documentation.
+/// Returns the table of exit codes as Markdown, for the documentation.
 pub fn markdown() -> String {
     let mut text = String::from("| code | meaning | where to look |\n|---|---|---|\n");
     for (exit, meaning, advice) in CODES {

@@ -26,7 +26,8 @@ pub(super) struct Args {
     /// Check gRPC health on the gRPC port instead of /readyz on the admin port
     #[arg(long)]
     grpc: bool,
-    /// Use TLS; without --addr the configuration decides. On the admin port the certificate is verified only with --ca-file
+    /// Use TLS; without --addr, TLS is also used if the configuration enables it. On the admin port the certificate is verified only with
+    /// --ca-file
     #[arg(long)]
     tls: bool,
     #[command(flatten)]
@@ -80,7 +81,7 @@ fn uses_tls(config: &config::Tls, listener: &str) -> bool {
     !config.cert_file.is_empty() && config.listeners.split(',').any(|name| name.trim() == listener)
 }
 
-/// Sends a GET without an HTTP client, which would be the largest part of this command.
+/// Sends `GET /readyz` and checks the response, without an HTTP client library, which would be the largest part of this command.
 async fn check_ready(mut stream: impl AsyncRead + AsyncWrite + Unpin, addr: &str) -> anyhow::Result<()> {
     let request = format!("GET /readyz HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

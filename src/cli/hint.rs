@@ -1,5 +1,5 @@
-//! Diagnoses why a connection to a service failed: wrong address, wrong port, or TLS. All of these fail permanently, so retrying does not
-//! help.
+//! Diagnoses why a connection to a service failed: wrong address, wrong port, or TLS. All of these problems are permanent, so retrying does
+//! not help.
 
 use std::{error::Error as StdError, io, time::Duration};
 
@@ -16,14 +16,14 @@ use crate::identify::{Listener, identify};
 /// Timeout of each attempt to connect.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait for a TLS server to reject plain text.
+/// How long to wait for a TLS server to reject a plain-text request.
 const TLS_ALERT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The first byte of every TLS alert record.
 const TLS_ALERT: u8 = 0x15;
 
-/// Returns what is wrong with the address or with TLS, or `None` if neither caused the failure. `status` results from a call to `server`
-/// and is not a response of Parley.
+/// Returns what is wrong with the address or with TLS, or `None` if neither caused the failure. `status` is the failure of a call to
+/// `server`, and must not be a response from Parley.
 pub async fn for_status(status: &Status, server: &str) -> Option<String> {
     if let Some(error) = causes(status).find_map(|cause| cause.downcast_ref::<TlsError>()) {
         return Some(format!("{server}: {}", tls_hint(error)));
@@ -53,7 +53,7 @@ pub async fn for_status(status: &Status, server: &str) -> Option<String> {
             "{server}: this is the admin port; --server requires the gRPC port (grpc.addr, 50051 by default)"
         )),
         Listener::OtherHttp => Some(format!("{server}: a service other than Parley responds there: check the port")),
-        // A plain-text server might close the connection silently when it receives a TLS handshake.
+        // A plain-text server might close the connection silently when it receives a TLS handshake, so also try plain text.
         Listener::Unknown if is_tls => match identify(&server.replacen("https", "http", 1)).await {
             Listener::Unknown => None,
             _ => Some(format!("{server}: the server does not use TLS: begin --server with http://")),
@@ -62,7 +62,8 @@ pub async fn for_status(status: &Status, server: &str) -> Option<String> {
     }
 }
 
-/// Returns the causes of a status, outermost first. `io::Error::source` skips the wrapped error itself, so unwrap it explicitly.
+/// Returns the causes of a status, outermost first. `io::Error::source` skips the wrapped error itself, so this function unwraps it
+/// explicitly.
 fn causes(status: &Status) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     std::iter::successors(status.source(), |&cause| match cause.downcast_ref::<io::Error>() {
         Some(outer) => outer.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
@@ -77,7 +78,7 @@ fn connection_hint(error: &io::Error, host: &str, port: u16) -> String {
                 "nothing listens on port {port} of {host}: check that the service is running and that this is the gRPC port (grpc.addr)"
             )
         }
-        // Resolver errors have no OS error code and share one kind.
+        // Errors of the name resolver are recognized by their missing OS error code, because they have no error kind of their own.
         _ if error.raw_os_error().is_none() => format!("the host {host} is unknown: {error}"),
         _ => error.to_string(),
     }

@@ -1,10 +1,10 @@
-//! `parley initial-token`: prints the token that a server generated for an empty database and stored in a file because its log format is
-//! JSON.
+//! `parley initial-token`: prints the administrator's token that a server generated for an empty database. A server that logs in JSON
+//! stores this token in a file instead of printing it.
 
 use super::{Exit, Settings, print_error};
 use crate::server::token_file;
 
-/// Prints the token to standard output, then removes its file.
+/// Prints the token to standard output, then removes the file that contains it.
 pub(super) async fn run(settings: Settings) -> Exit {
     let config = match settings.load() {
         Ok(config) => config,

@@ -52,7 +52,7 @@ enum Command {
     Serve(Settings),
     /// Migrate the database to this version and exit
     Migrate(Settings),
-    /// Record that the database was restored from a backup: all cursors issued before are rejected. The service must be stopped
+    /// Record that the database was restored from a backup, so that cursors issued earlier are rejected. The service must be stopped
     Restored(Settings),
     /// Write the database and its files to an archive; the service can keep running
     Backup(backup::BackupArgs),
@@ -60,7 +60,7 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Print the administrator's token that the server generated and stored at its first start, and remove its file
     InitialToken(Settings),
-    /// Replace the key that signs file links: all links issued before become invalid. The service must be stopped
+    /// Replace the key that signs file links, so that links issued earlier become invalid. The service must be stopped
     RotateLinkKey(Settings),
     /// Create, list and revoke tokens of a running service
     Token(token::Args),
@@ -130,7 +130,7 @@ pub fn main() -> ExitCode {
             Command::Tail(args) => Box::pin(tail::run(args)).await,
         }
     });
-    // Do not wait forever: a thread that reads from a pipe that is never closed ends only with the process.
+    // Limit the wait: a thread that reads from a pipe that is never closed ends only with the process.
     runtime.shutdown_timeout(UNBLOCK);
     exit.into()
 }

@@ -1,5 +1,5 @@
-//! `parley serve`, `migrate`, `restored` and `rotate-link-key`: load the configuration and telemetry, and run the server or the maintenance
-//! operation.
+//! `parley serve`, `migrate`, `restored` and `rotate-link-key`: load the configuration, start telemetry, and run the server or the
+//! maintenance operation.
 
 use std::{
     convert::Infallible,
@@ -72,7 +72,7 @@ async fn run(config: Config, registry: Registry, shutdown: CancellationToken) ->
             token if for_people => {
                 let (grpc, http) = (running.grpc.to_string(), running.http.to_string());
                 let text = super::welcome(&grpc, &http, token, inbox_identifier);
-                // Not `println!`, which panics if standard output is closed and would take the server down.
+                // Do not use `println!`: it panics if standard output is closed, which would take the server down.
                 if let Err(error) = writeln!(std::io::stdout(), "{text}") {
                     tracing::warn!(%error, "failed to print the administrator's token; `parley token create --offline --kind user` creates another");
                 }

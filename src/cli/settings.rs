@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::config::{Config, ConfigError, FlagValue, Sources};
 
-/// Flags that override the environment and the file.
+/// Flags that override the environment variables and the configuration file.
 #[derive(Debug, Default, Args)]
 pub struct Settings {
     #[arg(long, value_name = "FILE", help = "A TOML file with settings [env: PARLEY_CONFIG]")]

@@ -1,4 +1,4 @@
-//! Error output of commands.
+//! Prints the errors of commands.
 
 use parley_telemetry::escape::escaped;
 

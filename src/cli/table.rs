@@ -15,7 +15,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Creates a list of `noun` with these columns.
+    /// Creates an empty list of `noun` with the columns in `header`.
     pub fn new(noun: &'static str, header: &'static [&'static str]) -> Self {
         Self {
             noun,

@@ -29,7 +29,7 @@ enum TokenCommand {
     Create(Box<CreateArgs>),
     /// List tokens, newest first, without their secrets
     List {
-        /// Only tokens of this account
+        /// List only tokens of this account
         #[arg(long)]
         account: Option<i64>,
     },
@@ -45,7 +45,7 @@ struct CreateArgs {
     /// Kind of token
     #[arg(long, value_enum, default_value = "service")]
     kind: Kind,
-    /// ID of the account; required for a service token. A user token created by an administrator is limited to it
+    /// ID of the account; required for a service token. A user token that an administrator creates is limited to this account
     #[arg(long)]
     account: Option<i64>,
     /// Description of what the token is for
@@ -57,7 +57,7 @@ struct CreateArgs {
     /// ID of the bot; required for a bot token
     #[arg(long)]
     agent_bot: Option<i64>,
-    /// Permit only reads
+    /// Permit only calls that read
     #[arg(long)]
     read_only: bool,
     /// Limit the token to this inbox; can be repeated
@@ -66,16 +66,16 @@ struct CreateArgs {
     /// When the token expires, such as 2030-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
     expires: Option<DateTime<Utc>>,
-    /// Create the token directly in the database, if every token was lost. A server on SQLite must be stopped first
+    /// Create the token directly in the database, for example after every token was lost. A server on SQLite must be stopped first
     #[arg(long)]
     offline: bool,
-    /// For --offline: the configuration of the server
+    /// With --offline: settings of the server whose database receives the token
     #[command(flatten)]
     settings: Settings,
 }
 
 impl CreateArgs {
-    /// Returns an error that names the option that this kind of token requires but lacks.
+    /// Returns a message about a missing option that this kind of token requires, or `None` if no option is missing.
     fn missing_option(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Service if self.account.is_none() => Some("--account is required for a service token"),
@@ -118,7 +118,7 @@ pub(super) async fn run(args: Args) -> Exit {
     args.target.done(done).await
 }
 
-/// Creates a token in the database of the given settings.
+/// Creates a token directly in the database that the settings name.
 async fn create_offline(options: CreateArgs) -> Exit {
     let config = match options.settings.load() {
         Ok(config) => config,

@@ -2,8 +2,8 @@
 
 use parley_domain::auth::bootstrap::AdministratorToken;
 
-/// Returns the message, with commands to paste. `grpc` and `http` are the bound addresses, `host:port`. In a new database the first
-/// account, inbox and conversation have ID 1. Pure: the caller prints the message, once, to standard output.
+/// Returns the message, with commands to paste. `grpc` and `http` are the bound addresses, in the form `host:port`. In a new database, the
+/// first account, inbox and conversation have ID 1. This function is pure: the caller prints the message, once, to standard output.
 ///
 /// A generated token appears once in the message. The commands read it from a variable, so that it ends up in neither the shell history nor
 /// the process list. A configured token does not appear.

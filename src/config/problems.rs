@@ -1,17 +1,17 @@
-//! Problems of a configuration: deprecated keys, and the error that lists all problems.
+//! Problems with a configuration: deprecated keys, and the error that lists all problems.
 
 use std::fmt;
 
-/// A setting under a deprecated name.
+/// A deprecated key that is set in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeprecatedKey {
     /// The deprecated key, such as `writer.lanes`.
     pub key: &'static str,
-    /// The key that replaces it.
+    /// The key that replaces the deprecated key.
     pub replacement: &'static str,
     /// The source that sets the deprecated key.
     pub source: String,
-    /// Whether the value is ignored because the replacement is also set.
+    /// Whether the value is ignored because the replacement key is also set.
     pub is_ignored: bool,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for DeprecatedKey {
     }
 }
 
-/// All problems of a configuration, displayed one per line. Contains no secrets.
+/// All problems with a configuration, displayed one per line. Contains no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);

@@ -82,7 +82,7 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
     }
 }
 
-/// Returns the minimum and maximum of an integer.
+/// Returns the minimum and maximum of an integer setting, or `None` if the key has no range.
 fn range(key: &str) -> Option<(i64, i64)> {
     const KIB: i64 = 1024;
     const MIB: i64 = 1024 * KIB;
@@ -164,7 +164,7 @@ fn address(addr: &str) -> Result<(), String> {
     ensure(found, "must be `host:port` with a host that resolves")
 }
 
-/// Returns whether the value is a secret, which belongs in a file.
+/// Returns whether the value of a key is a secret or can contain one, and therefore belongs in a file.
 pub fn is_secret(key: &str) -> bool {
     matches!(
         key,
@@ -172,8 +172,8 @@ pub fn is_secret(key: &str) -> bool {
     )
 }
 
-/// Returns whether an invalid value may appear in an error message. Users also put an access key and its secret into `files.url` and
-/// `trace.otlp_endpoint`, although these must not contain credentials.
+/// Returns whether an invalid value may appear in an error message. Values of `files.url` and `trace.otlp_endpoint` must not contain
+/// credentials, but are not shown either, because users sometimes put an access key and its secret there.
 pub fn may_be_shown(key: &str) -> bool {
     !is_secret(key) && !matches!(key, "files.url" | "trace.otlp_endpoint")
 }

@@ -14,16 +14,16 @@ use super::{
 };
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
-/// Defined outside the default file because the key exists only with the feature.
+/// Defaults of the table `fault`, which are not in the default file because the table exists only with the feature `faults`.
 #[cfg(feature = "faults")]
 const FAULT_DEFAULTS: &str = "[fault]\nswitch = \"\"\n";
 const PREFIX: &str = "PARLEY_";
-/// Suffix of a variable that names a file holding the value of the variable without the suffix.
+/// Suffix of an environment variable that names a file. The file holds the value of the variable without the suffix.
 const FILE_SUFFIX: &str = "_FILE";
 
-/// The variable that names the configuration file.
+/// The environment variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "PARLEY_CONFIG";
-/// Variables read by the client commands, not settings of the server.
+/// Environment variables that the client commands read, and that are not settings of the server.
 pub const CLIENT_VARIABLES: [&str; 6] = [
     "PARLEY_SERVER",
     "PARLEY_TOKEN",
@@ -36,7 +36,7 @@ pub const CLIENT_VARIABLES: [&str; 6] = [
 /// Renamed keys: the deprecated name, which is accepted for one release, and the current name.
 const RENAMED_KEYS: [(&str, &str); 1] = [("writer.lanes", "writer.shards")];
 
-/// A value set by a flag.
+/// A setting given by a command-line flag.
 #[derive(Debug, Clone)]
 pub struct FlagValue {
     /// The flag as the user wrote it, such as `--grpc-addr`.
@@ -50,7 +50,7 @@ pub struct FlagValue {
 /// The sources of the configuration other than the defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// The file named by a flag. If `None`, the file named by `PARLEY_CONFIG`, if set.
+    /// The configuration file named by a flag. If `None`, the file named by `PARLEY_CONFIG` is read, if that variable is set.
     pub file: Option<PathBuf>,
     /// Environment variables; those that do not start with `PARLEY_` are ignored.
     pub environment: Vec<(String, String)>,
@@ -58,7 +58,7 @@ pub struct Sources {
     pub flags: Vec<FlagValue>,
 }
 
-/// Merges all layers. Every value has the type of its default and passes its rule.
+/// Merges all sources. In the result, every value has the type of its default and satisfies its validation rule.
 ///
 /// # Errors
 /// Returns [`ConfigError`], which lists every problem in all sources.
@@ -101,9 +101,9 @@ pub fn merge(sources: &Sources) -> Result<Merged, ConfigError> {
 /// The merged table, and the source of each value that is not a default.
 #[derive(Debug)]
 pub struct Merged {
-    /// Tables by name, each with its values by key.
+    /// Configuration tables by name, each with its values by key.
     pub table: Table,
-    /// Sources by dotted key.
+    /// The source of each value that is not a default, by dotted key.
     pub sources: BTreeMap<String, String>,
     /// The deprecated keys that are set.
     pub deprecated_keys: Vec<DeprecatedKey>,
@@ -111,9 +111,9 @@ pub struct Merged {
 
 struct Layers {
     table: Table,
-    /// The source that last set the value, by dotted key.
+    /// The source that last set each value, by dotted key.
     sources: BTreeMap<String, String>,
-    /// Dotted keys by variable name.
+    /// Dotted keys, by the name of the environment variable that sets them.
     variables: BTreeMap<String, String>,
     /// The last value of each deprecated key, with its source.
     deprecated: BTreeMap<&'static str, (Value, String)>,
@@ -210,15 +210,15 @@ impl Layers {
         }
     }
 
-    /// Returns the variable whose value is read from a file if `name` is that variable with the suffix `_FILE`. `PARLEY_TLS_CERT_FILE` does
-    /// not match: it is the variable of a key.
+    /// If `name` is a variable with the suffix `_FILE`, returns the variable without the suffix, whose value is read from the named file,
+    /// and its key. `PARLEY_TLS_CERT_FILE` does not match, because it sets a key itself.
     fn file_variable<'n>(&self, name: &'n str) -> Option<(&'n str, &String)> {
         let plain = name.strip_suffix(FILE_SUFFIX)?;
         self.variables.get(plain).map(|key| (plain, key))
     }
 
-    /// Sets a key from the file named by a variable: a secret in the environment would be visible in `/proc`, in crash reports and in every
-    /// child process. Trailing white space is not part of the value.
+    /// Sets a key to the content of the file that an environment variable names. A secret in the environment itself would be visible in
+    /// `/proc`, in crash reports and in every child process. Trailing white space is not part of the value.
     fn set_from_file(&mut self, name: &str, path: &str) {
         let Some(key) = self.file_variable(name).map(|(_, key)| key.clone()) else {
             return;
@@ -230,7 +230,7 @@ impl Layers {
         }
     }
 
-    /// Sets a key from a string, parsed as the type of its default.
+    /// Sets a key from a string, which is parsed as the type of the key's default.
     fn set_from_text(&mut self, key: &str, text: &str, source: &str) {
         let value = match self.get(key) {
             Some(Value::Integer(_)) => text.trim().parse().ok().map(Value::Integer),
@@ -241,7 +241,7 @@ impl Layers {
         self.set(key, value.unwrap_or_else(|| Value::String(text.to_owned())), source);
     }
 
-    /// Returns the value of a key, which can have its deprecated name.
+    /// Returns the value of a key, which can be given by its current or its deprecated name.
     fn get(&self, key: &str) -> Option<&Value> {
         let (table, key) = current_name(key).split_once('.')?;
         self.table.get(table)?.as_table()?.get(key)
@@ -284,7 +284,7 @@ impl Layers {
             return self.problems.push(format!("{source}: unknown key `{key}`{suggestion}"));
         };
         let value = match (default, value) {
-            // Accept `1` where a float is expected: TOML distinguishes 1 from 1.0, users do not.
+            // Accept `1` where a float is expected: TOML distinguishes 1 from 1.0, but users do not.
             #[expect(clippy::cast_precision_loss, reason = "larger values are out of range")]
             (Value::Float(_), Value::Integer(whole)) => Value::Float(whole as f64),
             (_, value) => value,
@@ -317,7 +317,7 @@ fn renamed(key: &str) -> Option<(&'static str, &'static str)> {
     RENAMED_KEYS.into_iter().find(|(deprecated, _)| *deprecated == key)
 }
 
-/// Returns the current name of a key.
+/// Returns the current name of a key, which can be given by its deprecated name.
 fn current_name(key: &str) -> &str {
     renamed(key).map_or(key, |(_, current)| current)
 }
@@ -347,8 +347,8 @@ fn is_service_link(name: &str, value: &str) -> bool {
     if rest == "SERVICE_HOST" || rest.starts_with("SERVICE_PORT") || rest == "PORT" || rest.starts_with("PORT_") {
         return true;
     }
-    // Variables of a service such as `parley-admin`. The value is checked too, because PARLEY_GRPC_PORT=50051 is a user's mistake that must
-    // be reported.
+    // Also recognize the variables of a service such as `parley-admin`. Check the value as well, because `PARLEY_GRPC_PORT=50051` is a
+    // user's mistake that must be reported.
     rest.ends_with("_SERVICE_HOST")
         || rest.contains("_SERVICE_PORT")
         || (rest.contains("_PORT") && (value.contains("://") || rest.contains("_TCP_") || rest.contains("_UDP_")))

@@ -22,13 +22,13 @@ use super::clock::Clock;
 /// How often snoozed conversations are checked.
 const UNSNOOZE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How often expired stored responses are removed.
+/// How often expired responses that were stored for idempotency are removed.
 const STORED_RESPONSE_INTERVAL: Duration = Duration::from_mins(10);
 
 /// How often expired audit events are removed.
 const AUDIT_INTERVAL: Duration = Duration::from_hours(1);
 
-/// How often deleted accounts are looked for, and the maximum number of statements spent on them each time.
+/// How often the data of deleted accounts is removed, and the maximum number of statements executed each time.
 const DELETED_ACCOUNT_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_STATEMENTS: usize = 100;
 
@@ -41,12 +41,12 @@ const MAIL_INTERVAL: Duration = Duration::from_secs(2);
 /// How often unneeded files are removed.
 const FILE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often the message index is advanced where it is far behind, in addition to the indexing that searches do themselves; and the number
-/// of iterations after which it is advanced everywhere, that is, once a minute and at the start.
+/// How often the message index is advanced where it is far behind, and the number of iterations after which it is advanced everywhere: once
+/// a minute, and at the start. Searches also advance the index themselves.
 const INDEX_INTERVAL: Duration = Duration::from_secs(5);
 const FULL_INDEX_PERIOD: usize = 12;
 
-/// Removes stored responses older than `keep`, until `stop` is cancelled.
+/// Removes responses stored longer than `keep`, and expired presence records, until `stop` is cancelled.
 pub async fn remove_expired_responses(db: Database, clock: Arc<Clock>, keep: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(STORED_RESPONSE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -63,10 +63,10 @@ pub async fn remove_expired_responses(db: Database, clock: Arc<Clock>, keep: Dur
     Ok(())
 }
 
-/// Removes audit events that exceed the age or number to keep, until `stop` is cancelled.
+/// Removes audit events beyond the maximum age or number, until `stop` is cancelled.
 pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(AUDIT_INTERVAL);
-    // The first run checks every account: the limits might be lower than before.
+    // The first run checks every account, because the limits might have been lowered since the last start.
     let mut since = Micros(0);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let trimmed = async {
@@ -86,7 +86,7 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
     Ok(())
 }
 
-/// Reopens snoozed conversations whose time has come, and publishes pending changes to users and bots, until `stop` is cancelled.
+/// Reopens snoozed conversations that are due, and publishes pending changes to users and bots, until `stop` is cancelled.
 pub async fn unsnooze(conversations: Conversations, outbox: Outbox, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(UNSNOOZE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -144,7 +144,7 @@ pub async fn trim_logs(log: Log, clock: Arc<Clock>, keep: RetentionLimits, every
             Some(Ok(rows)) => tracing::info!(rows, "removed old events"),
             Some(Err(error)) => tracing::warn!(%error, "failed to remove old events; retrying later"),
         }
-        // Each step is small, so that shutdown waits for at most one.
+        // Each step is small, so shutdown waits for at most one of them.
         while !stop.is_cancelled() {
             match log.with_long_timeout(log.rewrite_erased()).await {
                 Ok(0) => break,
@@ -173,13 +173,13 @@ pub async fn send_mail(db: Database, mailer: Mailer, clock: Arc<Clock>, stop: Ca
     Ok(())
 }
 
-/// Advances the message index along the log, until `stop` is cancelled.
+/// Advances the message index along the event log, until `stop` is cancelled.
 pub async fn index_messages(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(INDEX_INTERVAL);
     let mut rounds = [Backlog::Any].into_iter().chain([Backlog::Large; FULL_INDEX_PERIOD - 1]).cycle();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let backlog = rounds.next().unwrap_or(Backlog::Any);
-        // Each batch is a transaction, so an interrupted one is rolled back.
+        // Each batch is a transaction, so an interrupted batch is rolled back.
         if let Some(Err(error)) = stop.run_until_cancelled(db.with_long_timeout(index::follow(&db, backlog))).await {
             tracing::warn!(%error, "failed to advance the message index; retrying later");
         }

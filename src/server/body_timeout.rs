@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Number of received bytes for which a client is granted another second.
 const BYTES_PER_SECOND: u64 = 8 * 1024;
 
-/// The remaining time of one body.
+/// The time that a client has left to send one body.
 #[derive(Debug)]
 pub struct BodyTimeout {
     allowed: Duration,
@@ -27,7 +27,7 @@ pub struct BodyTimeout {
 }
 
 impl BodyTimeout {
-    /// Starts the time limit of a body of which nothing has been received yet.
+    /// Starts the time limit for a body of which nothing has been received yet.
     pub fn new(allowed: Duration) -> Self {
         Self {
             allowed,

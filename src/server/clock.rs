@@ -1,5 +1,5 @@
-//! The clock for retention by age. A machine's clock can jump by years at any moment, and data that was removed because of it does not come
-//! back when the clock is corrected.
+//! The clock for retention by age. A machine's clock can jump by years at any moment, and data that is removed because of a jump is not
+//! restored when the clock is corrected.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -12,7 +12,8 @@ use parley_types::{error::Result, time::Micros};
 /// Clock skew that is considered normal.
 const TOLERANCE: Duration = Duration::from_mins(1);
 
-/// How long a jump ahead must last before it is trusted: the jump might correct a clock that was wrong at start.
+/// How long the clock must stay ahead after a jump before it is trusted. Such a jump can be right: it might correct a clock that was wrong
+/// when the process started.
 const TRUSTED_AFTER: Duration = Duration::from_hours(1);
 
 /// The earliest of three clocks: the machine's clock, the machine's clock without any recent jump, and the database's clock.
@@ -31,7 +32,8 @@ impl Clock {
         }
     }
 
-    /// Returns the earliest of the three clocks.
+    /// Returns the earliest of three times: that of the machine's clock, the same without any recent jump, and that of the database's
+    /// clock.
     ///
     /// # Errors
     /// Returns a database error if the database does not report its time.

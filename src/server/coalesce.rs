@@ -1,10 +1,10 @@
-//! Connections that send small responses together.
+//! Connections that coalesce small responses into fewer writes.
 //!
-//! Two effects would otherwise separate them. First, h2 flushes after every DATA frame that it does not copy into its buffer: frames of 256
-//! bytes or more on connections with vectored writes, and of 1,024 bytes or more on others (`CHAIN_THRESHOLD` in h2's `framed_write`); most
-//! responses are between the two. Second, the connection's task runs as soon as the first call of a batch completes, so a batch of sixteen
-//! would need sixteen system calls. Therefore, before writing, the connection yields once to the tasks that are ready: one turn of the
-//! scheduler, no timer.
+//! Two effects would otherwise cause a write for each response. First, h2 flushes after every DATA frame that it does not copy into its
+//! buffer: frames of 256 bytes or more on connections with vectored writes, and of 1,024 bytes or more on others (`CHAIN_THRESHOLD` in h2's
+//! `framed_write`). The size of most responses is between these two. Second, the connection's task runs as soon as the first call of a
+//! batch completes, so a batch of sixteen would need sixteen system calls. Therefore, before writing, the connection yields once to the
+//! tasks that are ready. This takes one turn of the scheduler and no timer.
 
 use std::{
     io,
@@ -59,7 +59,7 @@ impl AsyncRead for Coalesced {
 impl AsyncWrite for Coalesced {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if !std::mem::replace(&mut self.has_yielded, true) {
-            // A task that wakes itself is put at the end of the run queue.
+            // Yield: a task that wakes itself is put at the end of the run queue.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

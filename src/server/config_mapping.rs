@@ -30,7 +30,7 @@ pub fn database(config: &Config) -> parley_storage::Config {
     }
 }
 
-/// Returns the configuration of the database for commands that require an existing one: no SQLite file is created.
+/// Returns the database configuration for commands that require an existing database: no SQLite file is created.
 pub fn existing_database(config: &Config) -> parley_storage::Config {
     parley_storage::Config {
         create: false,
@@ -59,7 +59,7 @@ pub fn events(config: &Config) -> parley_eventlog::Config {
     }
 }
 
-/// Returns the retention of the event log.
+/// Returns the retention limits of the event log.
 pub fn retention(config: &Config) -> parley_eventlog::RetentionLimits {
     let events = &config.events;
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
@@ -70,12 +70,12 @@ pub fn retention(config: &Config) -> parley_eventlog::RetentionLimits {
     }
 }
 
-/// Returns how long after an upgrade cursors are issued without the mark of their event.
+/// Returns how long after an upgrade cursors are issued without event marks.
 pub fn cursor_marks_after(config: &Config) -> Duration {
     Duration::from_secs(config.events.cursor_marks_after_hours * 3600)
 }
 
-/// Returns the retention of audit events.
+/// Returns the retention limits of audit events.
 pub fn audit_retention(config: &Config) -> parley_domain::audit::Keep {
     parley_domain::audit::Keep {
         age: Duration::from_secs(config.audit.keep_days * 24 * 3600),
@@ -118,7 +118,8 @@ pub fn bootstrap(config: &Config) -> parley_domain::auth::bootstrap::Config {
         token: config.bootstrap.token.clone(),
         inbox_identifier: config.bootstrap.inbox_identifier.clone(),
         platform_token: config.bootstrap.platform_token.clone(),
-        // JSON logs are collected and retained, so they must contain neither a secret nor text that is not JSON.
+        // JSON logs are collected and retained, so they must contain neither a secret nor text that is not JSON. Therefore write the token
+        // to a file.
         token_file: (config.log.format == LogFormat::Json && !std::io::stdout().is_terminal()).then(|| token_file(config)),
     }
 }
@@ -139,7 +140,7 @@ pub fn file_store(config: &Config) -> parley_blobs::Config {
     }
 }
 
-/// Returns the base URL of links. Defaults to the listen address.
+/// Returns the base URL for links, which defaults to the listen address.
 fn base_url(config: &Config, http: SocketAddr) -> String {
     if config.http.base_url.is_empty() {
         format!("http://{http}")
@@ -217,12 +218,13 @@ pub fn trusted_proxies(config: &Config) -> TrustedProxies {
     TrustedProxies::parse(&config.limits.trusted_proxies).unwrap_or_default()
 }
 
-/// Returns how long a subscriber or a connection may read nothing while data is ready.
+/// Returns how long a subscriber or a connection may go without reading while data is ready.
 pub fn stall_timeout(config: &Config) -> Duration {
     Duration::from_secs(config.events.stall_timeout_seconds)
 }
 
-/// Returns the upper bound of a stream's lifetime, including a client that does not read its end. `None` if streams have no maximum age.
+/// Returns the upper bound of a stream's lifetime, including the time until a client that does not read the end of the stream is
+/// disconnected. `None` if streams have no maximum age.
 pub fn longest_stream(config: &Config) -> Option<Duration> {
     age(config.events.max_stream_age_seconds).map(|age| age.mul_f64(1.1) + 2 * stall_timeout(config))
 }
@@ -284,7 +286,7 @@ pub fn rest_gateway(
         discard_uploads: discard_uploads(files),
         drain,
         base_url: config.http.base_url.clone(),
-        // The configuration has been validated.
+        // The configuration has been validated, so parsing does not fail here.
         cors: AllowedOrigins::parse(&config.http.cors_allowed_origins).unwrap_or_default(),
         max_body_bytes: config.http.max_body_bytes,
         memory,
@@ -292,7 +294,7 @@ pub fn rest_gateway(
     }
 }
 
-/// Returns a function with which the gateway discards the files of rejected forms.
+/// Returns the function that the gateway calls to discard the uploaded files of rejected forms.
 fn discard_uploads(files: parley_domain::files::Files) -> parley_rest::DiscardUploads {
     parley_rest::DiscardUploads::new(move |upload_ids| {
         let files = files.clone();

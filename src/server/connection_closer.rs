@@ -10,11 +10,12 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// Maximum number of expired unread responses on a connection. A proxy multiplexes many clients on one connection, some of which can be
-/// stuck.
+/// Maximum number of expired unread responses on a connection. Some are permitted, because a proxy multiplexes many clients on one
+/// connection, and some of these clients can be stuck.
 pub const MAX_UNREAD_RESPONSES: usize = 64;
 
-/// Closes one connection; stored in the extensions of its requests. Cheap to clone. The default is attached to no connection.
+/// Handle that closes one connection, stored in the extensions of the connection's requests. Cheap to clone. The default handle is attached
+/// to no connection.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionCloser(Arc<State>);
 
@@ -36,13 +37,13 @@ impl ConnectionCloser {
         UnreadResponse(self.clone())
     }
 
-    /// Ready once the connection is to be closed; otherwise registers the reader to be woken then.
+    /// Ready once the connection must be closed. Until then, registers the task to be woken.
     pub fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
         self.0.reader.register(cx.waker());
         if self.is_closed() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Returns whether the connection is to be closed.
+    /// Returns whether the connection must be closed.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed.load(Ordering::Acquire)
     }

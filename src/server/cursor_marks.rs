@@ -1,5 +1,5 @@
-//! Determines when cursors start to carry the marks of their events. Replicas of the last release without marks reject such cursors, so
-//! none is issued while those replicas might still be running.
+//! Determines when cursors start to carry the marks of their events. Replicas of the last release without marks reject cursors with marks,
+//! so no such cursor is issued while those replicas might still be running.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 /// How long to wait before retrying if the database does not answer.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Decides whether cursors are now issued with marks. Returns for how much longer they are issued without marks.
+/// Decides whether cursors are now issued with marks. Returns how much longer they are issued without marks: zero if marks are enabled.
 ///
 /// # Errors
-/// Returns an error if the database does not answer; the decision is then unchanged.
+/// Returns an error if the database does not answer, in which case the decision is unchanged.
 pub async fn decide(db: &Database, after: Duration) -> Result<Duration> {
     let remaining = unmarked_cursor_period(db, after).await?;
     set_marks_issued(remaining.is_zero());
@@ -29,7 +29,7 @@ pub async fn decide(db: &Database, after: Duration) -> Result<Duration> {
     Ok(remaining)
 }
 
-/// Waits until marks may be issued and then enables them, or ends when `stop` is cancelled.
+/// Enables marks once they may be issued. Ends when `stop` is cancelled.
 pub async fn follow(db: Database, after: Duration, mut remaining: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     while !remaining.is_zero() {
         if stop.run_until_cancelled(sleep(remaining)).await.is_none() {

@@ -9,20 +9,22 @@ use crate::config::Config;
 /// Maximum number of connections of the admin listener.
 pub const ADMIN_CONNECTIONS: usize = 16;
 
-/// Descriptors that are always open: standard streams, listeners, those of the runtime, certificates, collectors, name lookups.
+/// Number of descriptors whose use does not depend on the configuration: standard streams, listeners, the runtime, certificates, collectors
+/// and name lookups.
 const FIXED: usize = 48;
 
 /// Maximum number of concurrent reads from the file store. Must match `READS` in `parley_blobs`.
 const FILE_READS: usize = 32;
 
-/// Files that `SQLite` opens per connection: the database, its write-ahead log, and the log's index.
+/// Number of files that `SQLite` opens per connection: the database, its write-ahead log, and the log's index.
 const PER_SQLITE_CONNECTION: usize = 3;
 
-/// Minimum number of connections per listener on average. With fewer descriptors, the process should not be started; `doctor` reports this.
+/// Minimum number of connections per listener, on average. A process without enough descriptors for these should not be started; `doctor`
+/// reports this.
 const MIN_CONNECTIONS: usize = 8;
 
-/// Raises the soft limit of open files to the hard limit and returns it; `None` means unlimited. The soft limit exists for programs that
-/// use `select`.
+/// Raises the soft limit on open files to the hard limit and returns it; `None` means unlimited. A lower soft limit only serves programs
+/// that use `select`.
 pub fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -57,7 +59,7 @@ pub struct ConnectionLimits {
     pub total: usize,
 }
 
-/// Returns the connection limits of the two public listeners under a limit of open files.
+/// Returns the connection limits of the two public listeners under a limit on open files, where `None` means unlimited.
 pub fn connection_limits(config: &Config, limit: Option<u64>) -> ConnectionLimits {
     let configured = config.limits.connections;
     let limit = limit.filter(|_| parley_fault::is_on(Protection::DescriptorShares));

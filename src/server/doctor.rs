@@ -18,7 +18,7 @@ pub use finding::{Finding, Verdict};
 use finding::{TIMEOUT, failed, passed, warning};
 
 /// Checks everything that the configuration refers to. Creates no database and no folder, and makes no lasting changes: it stores a file
-/// and removes it again, and sends a notification.
+/// and removes it again, and sends a notification through the database.
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut found = vec![open_files(config)];
     found.extend(config.deprecated_keys.iter().map(|key| warning("settings", key.to_string())));
@@ -55,7 +55,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     found
 }
 
-/// Checks the limit of open files: every client connection uses a descriptor, and so does every database connection.
+/// Checks the limit on open files: every client connection uses a descriptor, and so does every database connection.
 fn open_files(config: &Config) -> Finding {
     let wanted = 2 * config.limits.connections as u64 + descriptors::reserved(config) as u64;
     match descriptors::raise_limit() {

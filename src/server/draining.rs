@@ -1,10 +1,10 @@
-//! How the connections of a listener end when it drains.
+//! Ends the connections of a listener when it drains.
 //!
-//! hyper closes idle connections but waits for all others: for half a request head, for a body that makes no progress, and over HTTP/2 for
-//! a peer that does not answer the ping after GOAWAY. Therefore each connection counts its requests. Once draining has begun, a connection
-//! without a complete request in flight fails its reads after [`IDLE_PERIOD`]. Complete requests are answered until
-//! [`ListenerDrain::abort`]. This includes response bytes that hyper has accepted but the client has not read, because a client that reads
-//! slowly is still connected.
+//! hyper closes idle connections but waits for all others: for the rest of a request head, for a body that makes no progress, and over
+//! HTTP/2 for a peer that does not answer the ping after GOAWAY. Therefore each connection counts its requests. Once draining has begun, a
+//! connection without a complete request in flight fails its reads after [`IDLE_PERIOD`]. Complete requests are answered until
+//! [`ListenerDrain::abort`] is called. This includes response bytes that hyper has accepted but the client has not read, because a client
+//! that reads slowly is still connected.
 
 use std::{
     future::Future,
@@ -21,14 +21,14 @@ use parley_fault::Protection;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection without a complete request is kept after draining has begun: time for data in transit, such as the answer to a
-/// ping, the rest of a request, or the last bytes of a response.
+/// How long a connection without a complete request is kept after draining has begun. This leaves time for data in transit, such as the
+/// answer to a ping, the rest of a request, or the last bytes of a response.
 const IDLE_PERIOD: Duration = Duration::from_secs(1);
 
-/// How often a remaining connection is checked during that time.
+/// How often a connection is checked while its listener drains.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The connections of a listener, and how they end. Cheap to clone.
+/// The draining state that the connections of a listener share. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ListenerDrain {
     started: CancellationToken,
@@ -53,7 +53,7 @@ impl ListenerDrain {
         open
     }
 
-    /// Waits until connections are aborted.
+    /// Waits until [`ListenerDrain::abort`] is called.
     pub fn aborted(&self) -> impl Future<Output = ()> + Send + 'static {
         self.aborted.clone().cancelled_owned()
     }
@@ -74,12 +74,12 @@ impl ListenerDrain {
     }
 }
 
-/// Activity on a connection.
+/// Counts the activity on a connection.
 #[derive(Debug, Default)]
 pub struct Activity {
     /// Number of requests whose head was received and whose response is not complete.
     pub(super) requests: AtomicUsize,
-    /// Number of these requests whose body was not received completely.
+    /// Number of requests in flight whose body was not received completely.
     pub(super) arriving: AtomicUsize,
     read: AtomicU64,
     written: AtomicU64,
@@ -88,7 +88,7 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Returns whether a response remains to be sent: to a complete request, or the rest of one that is blocked by a slow reader.
+    /// Returns whether output is pending: the response to a complete request, or the rest of a response that a slow reader blocks.
     fn has_pending_output(&self) -> bool {
         let (requests, arriving) = (self.requests.load(Ordering::Relaxed), self.arriving.load(Ordering::Relaxed));
         let is_blocked = self.is_blocked.load(Ordering::Relaxed) && parley_fault::is_on(Protection::DrainedResponses);
@@ -152,7 +152,7 @@ impl ConnectionDrain {
         self.activity.is_blocked.store(is_blocked, Ordering::Relaxed);
     }
 
-    /// Returns the activity counters, for the connection's requests.
+    /// Returns the activity counters, which the connection's requests update.
     pub fn activity(&self) -> Arc<Activity> {
         Arc::clone(&self.activity)
     }

@@ -1,11 +1,11 @@
 //! Request bodies of gRPC calls: each message is charged to the request memory, and its arrival is limited in time.
 //!
-//! A body declares the length of each message before its first byte, so a message that does not fit is rejected at its beginning; it is
-//! charged as its bytes arrive. In a stream, the charge of a message ends when the next one begins. The last charge is kept until the call
-//! completes, because a unary call uses its message until then.
+//! A body declares the length of each message before its first byte, so a message that does not fit is rejected at its beginning. Other
+//! messages are charged as their bytes arrive. In a stream, the charge for a message ends when the next message begins. The last charge is
+//! kept until the call completes, because a unary call uses its message until then.
 //!
-//! A message is passed on only when it is complete: the decoder reserves the declared length as soon as it sees the prefix, and a client
-//! could send nothing but prefixes.
+//! A message is passed on only when it is complete: the decoder reserves memory of the declared length as soon as it sees the prefix, and a
+//! client could send nothing but prefixes.
 
 mod anonymous;
 
@@ -32,19 +32,19 @@ use tower::{Layer, Service};
 use super::{body_timeout::BodyTimeout, connection_closer::ConnectionCloser, unread_responses::UnreadResponses};
 use anonymous::AnonymousPacing;
 
-/// Size of the prefix of each message: a flag and the length.
+/// Size in bytes of the prefix of each message: a flag and the length.
 const PREFIX_BYTES: usize = 5;
 
-/// Limits the request bodies of calls.
+/// Layer that limits the request bodies of gRPC calls.
 #[derive(Clone, Debug)]
 pub struct BodyLimits {
     /// The memory shared by all requests.
     pub memory: RequestMemory,
     /// How long the arrival of a message may take, in addition to the time that `BodyTimeout` grants for its bytes.
     pub timeout: Duration,
-    /// Maximum size of a message: a larger one is rejected when its length is read, and not charged.
+    /// Maximum size of a message in bytes. A larger message is rejected when its length is read, and not charged.
     pub max_message_bytes: usize,
-    /// The responses that clients have not read yet. Streams are watched where they are created.
+    /// The responses that clients have not read yet. Response streams are not watched here, but where they are created.
     pub unread: UnreadResponses,
     /// Rate limits for callers without a token.
     pub anonymous: Arc<AnonymousLimits>,
@@ -61,7 +61,7 @@ impl<S> Layer<S> for BodyLimits {
     }
 }
 
-/// A service behind [`BodyLimits`].
+/// A service whose request bodies are limited by [`BodyLimits`].
 #[derive(Clone, Debug)]
 pub struct Limited<S> {
     inner: S,
@@ -143,33 +143,34 @@ impl HasWeight for CallMemory {
     }
 }
 
-/// Returns an upper bound of the decompressed size of gzip data: deflate encodes at most 258 bytes in two bits, see zlib's technical notes.
+/// Returns an upper bound of the decompressed size of gzip data: deflate encodes at most 258 bytes in two bits (see zlib's technical
+/// notes).
 fn max_inflated_size(compressed: usize) -> usize {
     compressed.saturating_mul(1032)
 }
 
-/// A body whose messages are charged and timed.
+/// A request body whose messages are charged to the request memory and must arrive in time.
 struct MeteredBody {
     body: Body,
     call_memory: CallMemory,
-    /// The sender, until the first message begins. The sender is classified at that point, because its token has been looked up by then.
+    /// The sender, until the first message begins. The sender is classified only then, because its token has been looked up by that time.
     unidentified: Option<(RequestMemory, RequestSender)>,
     /// The received part of the next message's prefix.
     prefix: [u8; PREFIX_BYTES],
     prefix_read: usize,
     /// Number of bytes of the current message that have not arrived.
     remaining: usize,
-    /// Amount that has not yet been charged for the current message.
+    /// Number of bytes that have not yet been charged for the current message.
     uncharged: usize,
-    /// The received part of the current message. Copied, because a slice would keep the whole read buffer in memory.
+    /// The received part of the current message. It is copied, because a slice would keep the whole read buffer in memory.
     buffered: BytesMut,
-    /// Set when the body ended within a message; `end_frame` holds what followed.
+    /// Whether the body ended within a message. If so, `end_frame` holds the frame or error that followed.
     has_ended: bool,
     end_frame: Option<Result<Frame<Bytes>, Status>>,
     max: usize,
     time: BodyTimeout,
     timeout: Duration,
-    /// Pacing of a caller without a token.
+    /// The delays for a caller without a token. `None` for other callers.
     pacing: Option<Box<AnonymousPacing>>,
 }
 
@@ -200,7 +201,7 @@ impl MeteredBody {
         self.prefix_read > 0 || self.remaining > 0
     }
 
-    /// Tracks messages through the next bytes. Returns how many of the bytes can be passed on.
+    /// Tracks message boundaries through the next bytes. Returns how many of the bytes can be passed on.
     fn track(&mut self, bytes: &[u8]) -> Result<usize, Status> {
         self.time.received(bytes.len());
         let (mut rest, mut whole) = (bytes, 0);
@@ -251,7 +252,7 @@ impl MeteredBody {
         self.call_memory.charge().begin(charged).map_err(|_| parley_grpc::no_memory())
     }
 
-    /// Charges a part of a message; with the last part, charges the maximum that the message can need.
+    /// Charges for a received part of a message. With the last part, charges the rest of the maximum that the message can need.
     fn charge_chunk(&mut self, bytes: usize) -> Result<(), Status> {
         let due = match (self.remaining, self.prefix[0]) {
             (0, _) => self.uncharged,
@@ -304,7 +305,7 @@ impl http_body::Body for MeteredBody {
                 return Poll::Ready(this.end_frame.take());
             }
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-                // Between messages a stream may be idle; the first message is covered by the call's deadline.
+                // A stream may be idle between messages. The wait for the first message is limited by the call's deadline.
                 if this.is_inside_message() {
                     ready!(this.time.poll_expired(this.timeout, cx));
                     return Poll::Ready(Some(Err(parley_grpc::message_timeout())));

@@ -1,5 +1,5 @@
-//! Requests in flight: from the request head until the HTTP server has written the last chunk of the response. Each connection counts its
-//! own.
+//! Counts the requests in flight on each connection. A request is in flight from its head until the HTTP server has written the last chunk
+//! of the response.
 
 use std::{
     future::Future,
@@ -26,9 +26,9 @@ use super::{connection_closer::ConnectionCloser, draining::Activity};
 pub struct Peer {
     /// The remote address; behind proxies, the address of the last proxy.
     pub from: std::net::SocketAddr,
-    /// Counts the connection's requests.
+    /// Counters of the activity on the connection.
     pub activity: Arc<Activity>,
-    /// Closes the connection.
+    /// Handle that closes the connection.
     pub closer: ConnectionCloser,
 }
 
@@ -174,7 +174,8 @@ where
 }
 
 pin_project! {
-    /// The body of a response. The request ends with it, or once the HTTP server has written its last chunk.
+    /// A response body. Its request ends once the HTTP server has written the last chunk or, if that chunk is not known to be the last,
+    /// when the body ends.
     pub struct ResponseBody<R> {
         #[pin]
         body: R,
@@ -182,8 +183,8 @@ pin_project! {
     }
 }
 
-/// The last chunk of a response. The HTTP server drops it after writing it. Over HTTP/2 it holds the chunk until the client's flow-control
-/// window has room, and dropping it is the only sign that it was written.
+/// The last chunk of a response. The HTTP server drops the chunk after writing it. Over HTTP/2, the server holds the chunk until the
+/// client's flow-control window has room, and dropping the chunk is the only sign that it was written.
 struct LastChunk {
     bytes: Bytes,
     _in_flight: InFlight,

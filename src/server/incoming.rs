@@ -27,7 +27,7 @@ use super::{
     tls::Tls,
 };
 
-/// Timeout of the TLS handshake, and separately of the first bytes, which determine whether the connection uses HTTP/1 or HTTP/2.
+/// Timeout for the TLS handshake and, separately, for the first bytes, which determine whether the connection uses HTTP/1 or HTTP/2.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Capacity of the queue of accepted connections.
@@ -40,14 +40,14 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    /// `None` once the protocol is known.
+    /// Checks the first bytes of the connection. `None` once the HTTP version is known.
     preface: Option<PrefaceCheck>,
-    /// Runs while the connection cannot be written to.
+    /// Timer of the write timeout, which runs while the connection cannot be written to.
     stalled: Option<Pin<Box<Sleep>>>,
     write_timeout: Duration,
     closer: ConnectionCloser,
     drain: ConnectionDrain,
-    /// Set when the connection has to close: every read or write that would block fails.
+    /// Whether the connection must close because its listener is draining. If so, every read or write that would block fails.
     is_drained: bool,
     _permits: SlotPermits,
 }
@@ -60,11 +60,11 @@ pub struct ConnectionSlots {
     per_address: Arc<PerAddress>,
 }
 
-/// The permits of a connection for all three limits.
+/// The permits of a connection: from its listener, from all public listeners together, and for its client address.
 type SlotPermits = (OwnedSemaphorePermit, OwnedSemaphorePermit, Permit);
 
 impl ConnectionSlots {
-    /// Permits `own` connections to one listener, within the limit of `shared`.
+    /// Permits `own` connections to one listener, within the limit of `shared` for all listeners together.
     pub fn new(own: usize, shared: Arc<Semaphore>, per_address: Arc<PerAddress>) -> Self {
         Self {
             own: Arc::new(Semaphore::new(own)),
@@ -73,7 +73,8 @@ impl ConnectionSlots {
         }
     }
 
-    /// Waits for a permit. `None` never occurs, because the semaphores are never closed.
+    /// Waits for a permit from the listener and one from all listeners together. `None` never occurs, because the semaphores are never
+    /// closed.
     async fn acquire(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
         let own = Arc::clone(&self.own).acquire_owned().await.ok()?;
         let shared = Arc::clone(&self.shared).acquire_owned().await.ok()?;
@@ -94,7 +95,7 @@ struct PrefaceCheck {
 }
 
 impl PrefaceCheck {
-    /// Records received bytes. Returns whether the version is known now.
+    /// Records received bytes. Returns whether the HTTP version is now known.
     fn receive(&mut self, bytes: &[u8]) -> bool {
         let rest = &PREFACE[self.received..];
         self.received += bytes.len().min(rest.len());
@@ -176,8 +177,9 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Accepts connections from a listener as long as `slots` has permits; further ones wait in the kernel's queue. A connection that
-    /// cannot be written to for `write_timeout` is closed. The caller must run the returned future, which ends when this value is dropped.
+    /// Accepts connections from a listener as long as `slots` has permits; further connections wait in the kernel's queue. A connection
+    /// that cannot be written to for `write_timeout` is closed. The caller must run the returned future, which ends when this value is
+    /// dropped.
     pub fn new(
         listener: TcpListener,
         slots: ConnectionSlots,
@@ -220,7 +222,7 @@ async fn accept(
         let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // An error of a single connection requires no pause; an error of the whole system does.
+                // An error of a single connection requires no pause, but an error of the whole system does.
                 if !matches!(
                     error.kind(),
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
@@ -231,7 +233,7 @@ async fn accept(
                 continue;
             }
         };
-        // Over the limit: close the connection. No request was received yet, so there is nothing to respond to.
+        // The address has too many connections, so close this one. No request was received yet, so there is nothing to respond to.
         let Some(permit) = slots.per_address.admit(from) else { continue };
         let permits = (own, shared, permit);
         // Disable Nagle's algorithm, which would delay small responses. Ignore errors: such a connection also fails on its first read.

@@ -35,7 +35,7 @@ use super::{body_timeout::BodyTimeout, incoming::Connection};
 /// How long to wait for the client to close the connection.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Maximum number of bytes that are read and discarded.
+/// Maximum number of bytes that are read and discarded after the response.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 
 /// A body that records when it was read completely. It fails if no progress is made for too long, or if it takes too long in total.
@@ -105,7 +105,7 @@ pub async fn close_if_unread(State((idle_timeout, body_timeout)): State<(Duratio
 #[derive(Debug)]
 pub struct LingeringClose {
     stream: Connection,
-    /// Runs once the write side has been shut down.
+    /// Timer of the lingering close, which runs once the write side has been shut down.
     deadline: Option<Pin<Box<Sleep>>>,
     remaining: usize,
 }

@@ -1,4 +1,4 @@
-//! The listeners: gRPC with gRPC-Web, health and reflection; and HTTP.
+//! The gRPC listener (with gRPC-Web, health and reflection), and the HTTP listeners.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -107,7 +107,7 @@ pub async fn grpc(
     health.set_service_status(LIVENESS, ServingStatus::Serving).await;
     let is_ready = ready.borrow().is_ready();
     set_serving(&health, is_ready).await;
-    // Cancelled after the final health status was sent: health watches and reflection streams end then.
+    // Cancelled after the final health status was sent, which ends health watches and reflection streams.
     let health_reported = CancellationToken::new();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -152,8 +152,7 @@ pub async fn grpc(
         .initial_stream_window_size(WINDOW_BYTES);
     if let Some(age) = config::age(config.max_connection_age_seconds) {
         server = server.max_connection_age(age);
-        // Streams continue beyond the connection's maximum age, but none outlives `longest_stream`. A stream that is still open then is not
-        // being read.
+        // Streams continue beyond the connection's maximum age, but none outlives `longest_stream` unless its client has stopped reading.
         if let Some(longest) = longest_stream {
             server = server.max_connection_age_grace(longest);
         }
@@ -173,7 +172,7 @@ pub async fn grpc(
         }))
         .layer(cors())
         .layer(tonic_web::GrpcWebLayer::new())
-        // Inside the gRPC-Web layer, where gRPC-Web bodies have been converted to gRPC bodies.
+        // This layer is inside the gRPC-Web layer, where gRPC-Web bodies have been converted to gRPC bodies.
         .layer(bodies)
         .http2_keepalive_interval(Some(Duration::from_secs(config.keepalive_interval_seconds)))
         .http2_keepalive_timeout(Some(Duration::from_secs(config.keepalive_timeout_seconds)))
@@ -206,7 +205,8 @@ fn cors() -> CorsLayer {
 }
 
 /// Keeps the health status up to date: every service, and the server as a whole, is serving while `/readyz` reports ready. Liveness is the
-/// separate service [`LIVENESS`], which does not depend on other components. Ends when `stop` is cancelled; nothing is served from then on.
+/// separate service [`LIVENESS`], which does not depend on other components. Ends when `stop` is cancelled, after reporting that nothing is
+/// served any more.
 async fn report_health(health: HealthReporter, mut ready: watch::Receiver<Readiness>, stop: CancellationToken) {
     loop {
         let is_ready = ready.borrow_and_update().is_ready();
@@ -255,11 +255,11 @@ const AHEAD_BYTES: usize = 64 * 1024;
 /// Timeouts and limits of HTTP connections.
 #[derive(Clone, Debug)]
 pub struct HttpLimits {
-    /// How long a request head may take, a connection may be idle, and a body may make no progress.
+    /// Time limit for receiving a request head, for an idle connection, and for a body that makes no progress.
     pub idle: Duration,
     /// How long a body may take in total, in addition to the time that is granted for its bytes (see `body_timeout`).
     pub body: Duration,
-    /// Age at which a connection is asked to close. `None`: never.
+    /// Age at which the client of a connection is asked to close it. If `None`, connections have no maximum age.
     pub age: Option<Duration>,
     /// The proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
@@ -269,7 +269,7 @@ pub struct HttpLimits {
     pub unread: UnreadResponses,
 }
 
-/// Stores the client address to which a request is charged, if its connection is known.
+/// Stores the client address to which a request is charged in the request's extensions, if the connection's peer address is known.
 fn resolve<B>(proxies: &TrustedProxies, mut request: http::Request<B>) -> http::Request<B> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if let Some(ConnectInfo(peer)) = peer.copied() {

@@ -14,14 +14,14 @@ pub fn of_process() -> Option<usize> {
     limits.chain(address_space).chain(machine()).min()
 }
 
-/// Returns the files with the limits of the process's cgroups, of versions 1 and 2, up to the root. In a container, the root is the
-/// container's own cgroup.
+/// Returns the files that contain the memory limits of the process's cgroups, of versions 1 and 2, up to the root. In a container, the root
+/// is the container's own cgroup.
 fn cgroup_files() -> Vec<PathBuf> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     groups.lines().flat_map(files_of).collect()
 }
 
-/// Returns the files for one line of `/proc/self/cgroup`: `hierarchy:controllers:path`.
+/// Returns the limit files for one line of `/proc/self/cgroup`, which has the form `hierarchy:controllers:path`.
 fn files_of(line: &str) -> Vec<PathBuf> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
@@ -36,7 +36,8 @@ fn files_of(line: &str) -> Vec<PathBuf> {
     own.ancestors().map(|group| PathBuf::from(root).join(group).join(file)).collect()
 }
 
-/// Parses the content of a limit file. Returns `None` for `max`, and for the very large number by which version 1 represents no limit.
+/// Parses the content of a limit file. Returns `None` for `max`, and for the very large number that stands for no limit in cgroup version
+/// 1.
 fn limit(text: &str) -> Option<usize> {
     text.trim().parse().ok().filter(|bytes| *bytes < usize::MAX / 4)
 }

@@ -76,7 +76,7 @@ pub struct Running {
     pub http: SocketAddr,
     /// Address of the operators' listener.
     pub admin: SocketAddr,
-    /// The initial contents of an empty database, including a generated token, to be shown once.
+    /// The initial contents of the database, if it was empty. A generated token among them must be shown to the user, once.
     pub bootstrapped: Option<Bootstrapped>,
     ended: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
@@ -140,8 +140,8 @@ async fn open(config: &Config) -> Result<Database, OpenError> {
 /// Starts a server, which accepts calls by the time this function returns.
 ///
 /// # Errors
-/// Returns [`StartError`] before anything was created or changed; [`OpenError`] if the database cannot be opened or migrated;
-/// [`bootstrap::BootstrapError`] if an empty database cannot be initialized.
+/// Returns [`StartError`] if a setting or a listener's address cannot be used, in which case nothing was created or changed; [`OpenError`]
+/// if the database cannot be opened or migrated; [`bootstrap::BootstrapError`] if an empty database cannot be initialized.
 // A single list of components, in the order in which they must be started.
 #[allow(clippy::too_many_lines)]
 pub async fn start(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<Running> {
@@ -178,7 +178,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let db = open(&config).await?;
     let files = Files::open(db.clone(), storage.clone(), config_mapping::files(&config, http_at)).await?;
     let marks_pending = cursor_marks::decide(&db, config_mapping::cursor_marks_after(&config)).await?;
-    // No step below can fail, so a token that is generated here is always shown.
+    // None of the steps below can fail, so a token that is generated here is always shown.
     let bootstrapped = bootstrap::run(&db, &config_mapping::bootstrap(&config)).await?;
 
     let log = Log::new(db.clone());
@@ -217,7 +217,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     );
     let (ready, readiness) = watch::channel(Readiness::waiting_for(&["database", "serving"]));
 
-    // Ready: the database has just been migrated, and connections are already queueing in the listeners.
+    // The server is ready: the database has just been migrated, and connections are already queueing in the listeners.
     ready.send_modify(|ready| {
         ready.set("database", Ok(()));
         ready.set("serving", Ok(()));
@@ -274,7 +274,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     );
     serving.spawn("HTTP accept loop", endless(http_accepting));
     serving.spawn("idle streams", endless(idle_stream_monitor));
-    // This job writes, so it must end before the writer does.
+    // The unsnooze job writes, so it must end before the writer does.
     let (conversations, outbox) = (domain.conversations.clone(), domain.outbox.clone());
     let stop = streams.clone();
     serving.spawn_restarting("unsnooze", streams.clone(), move || {

@@ -1,4 +1,4 @@
-//! Operations on the database itself while no server uses it.
+//! Operations on the database that do not require a running server.
 
 use anyhow::Context as _;
 use parley_domain::auth::tokens::{self, NewToken};
@@ -14,13 +14,13 @@ pub struct OfflineToken {
     pub id: i64,
     /// The user whom the token authenticates.
     pub user: Option<i64>,
-    /// The secret, which is not stored.
+    /// The token's secret, which is not stored.
     pub secret: String,
-    /// Whether servers can run on the database concurrently, as with PostgreSQL. They accept the token immediately.
+    /// Whether servers can use the database at the same time, as with PostgreSQL. Such servers accept the token immediately.
     pub is_shared: bool,
 }
 
-/// Creates a token directly in the database. A SQLite file must not be in use by a server. No database is created if there is none.
+/// Creates a token directly in the database. A SQLite file must not be in use by a server. A database that does not exist is not created.
 ///
 /// # Errors
 /// Returns [`parley_storage::OpenError`] if the database cannot be opened or lacks migrations, and [`parley_types::error::Error::Invalid`]

@@ -20,7 +20,7 @@ static REJECTED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(n
 /// Counts the open connections of each address, across both public listeners.
 #[derive(Debug)]
 pub struct PerAddress {
-    /// 0: unlimited.
+    /// Maximum number of connections per address. 0 means unlimited.
     max_connections: usize,
     proxies: TrustedProxies,
     state: Mutex<State>,
@@ -35,7 +35,7 @@ struct State {
 }
 
 impl PerAddress {
-    /// Permits `max_connections` connections of each address; 0 means unlimited. The addresses of `proxies` are exempt, because a proxy
+    /// Permits `max_connections` connections from each address; 0 means unlimited. The addresses of `proxies` are exempt, because a proxy
     /// serves many clients.
     pub fn new(max_connections: usize, proxies: TrustedProxies) -> Arc<Self> {
         let is_on = parley_fault::is_on(Protection::ConnectionsPerAddress);
@@ -46,7 +46,7 @@ impl PerAddress {
         })
     }
 
-    /// Counts a connection until the permit is dropped. Returns `None` if its address has reached the limit.
+    /// Counts a connection from `peer` until the permit is dropped. Returns `None` if the address has reached the limit.
     pub fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<Permit> {
         let address = self.proxies.peer(peer).filter(|_| self.max_connections > 0);
         let Some(address) = address else {
@@ -81,7 +81,7 @@ impl PerAddress {
     }
 }
 
-/// An open connection, counted until this is dropped. Contains `None` if the address is not limited.
+/// An open connection, counted until this permit is dropped. Contains `None` if the address is not limited.
 #[derive(Debug)]
 pub struct Permit(Option<(Arc<PerAddress>, IpAddr)>);
 

@@ -1,4 +1,4 @@
-//! Metrics of streams, logs, readiness and database connections.
+//! Metrics of event streams, event logs, readiness and database connections.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 use super::background_jobs::ticks;
 use crate::admin::Readiness;
 
-/// How often figures are read from the database.
+/// How often the statistics of the event log are read from the database.
 const READ_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Registers the metrics of the broadcaster.
+/// Registers the metrics of event streams.
 pub fn streams(broadcaster: &Arc<Broadcaster>) {
     let most = broadcaster.max_stream_bytes() as u64;
     meter()
@@ -45,7 +45,7 @@ pub fn streams(broadcaster: &Arc<Broadcaster>) {
         .build();
 }
 
-/// Keeps the figures of the logs up to date until `stop` is cancelled.
+/// Keeps the metrics of the event log up to date until `stop` is cancelled.
 pub async fn logs(log: Log, stop: CancellationToken) -> anyhow::Result<()> {
     let figures = Arc::new(Mutex::new(LogStats::default()));
     register_log_gauges(&figures);
@@ -105,7 +105,7 @@ fn register_log_gauges(figures: &Arc<Mutex<LogStats>>) {
         .build();
 }
 
-/// Registers the configured retention as metrics, for comparison with the actual figures.
+/// Registers the configured retention limits as metrics, for comparison with the actual age and number of events.
 pub fn retention(keep: RetentionLimits) {
     let meter = meter();
     for (name, description, age) in [

@@ -28,7 +28,7 @@ pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: Cancella
         let is_up = outcome.is_ok();
         let change = debounce.observe(outcome);
         let is_away = !is_up && debounce.is_away && !matches!(tokio::time::timeout(CHECK_INTERVAL, db.probe()).await, Ok(Ok(())));
-        // Not for SQLite: accessing a file fails without a delay, so rejecting calls early gains nothing.
+        // Do not reject calls on SQLite: accessing a file fails without a delay, so rejecting calls early gains nothing.
         if db.dialect().is_shared() && db.outage().set(is_away) {
             if is_away {
                 tracing::warn!("the database is unavailable; rejecting calls until it responds");
@@ -43,26 +43,26 @@ pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: Cancella
     Ok(())
 }
 
-/// Consecutive failures after which the database is considered unavailable, and consecutive answers after which it is considered available
-/// again.
+/// Number of consecutive failures after which the database is considered unavailable, and of consecutive answers after which it is
+/// considered available again.
 const FAILURES_UNTIL_AWAY: u32 = 3;
 
 const SUCCESSES_UNTIL_BACK: u32 = 2;
 
-/// Debounces the outcome: reports a change only if it persists. The initial state is that the database answers.
+/// Debounces the outcomes of the readiness check: reports a change only if it persists. Initially, the database is assumed to answer.
 #[derive(Debug, Default)]
 struct Debounce {
     is_away: bool,
-    /// Number of consecutive checks with the opposite outcome.
+    /// Number of consecutive checks whose outcome contradicts the current state.
     contrary: u32,
 }
 
 impl Debounce {
-    /// Returns what to report after this check, if anything.
+    /// Returns the outcome to report after this check, or `None` if there is nothing to report.
     fn observe(&mut self, outcome: Result<(), String>) -> Option<Result<(), String>> {
         if outcome.is_err() == self.is_away {
             self.contrary = 0;
-            // Report again: the reason for the failure might have changed.
+            // Report the failure again, because its reason might have changed.
             return self.is_away.then_some(outcome);
         }
         self.contrary += 1;

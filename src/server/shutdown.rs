@@ -19,25 +19,26 @@ use crate::admin::Readiness;
 /// How long aborted connections may take to end.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The task that stores audit events.
+/// The name of the task that stores audit events.
 pub(super) const AUDIT_LOG: &str = "audit log";
 
-/// Time limit of everything after the listeners have ended: writer shards, background jobs, the database. A process supervisor must allow
-/// for `shutdown.grace_seconds`, [`ABORT_TIMEOUT`] and this before it kills the process; the chart adds ten seconds to the grace period.
+/// Time limit for all steps after the listeners have ended: writer shards, background jobs, the database. A process supervisor must wait
+/// for the sum of `shutdown.grace_seconds`, [`ABORT_TIMEOUT`] and this limit before it kills the process; the chart adds ten seconds to the
+/// grace period.
 const TIMEOUT_AFTER_GRACE: Duration = Duration::from_secs(8);
 
 /// The components to shut down, in order.
 pub struct Shutdown {
-    /// Requests the shutdown.
+    /// Cancelled to request the shutdown.
     pub signal: CancellationToken,
-    /// Reports that the server accepts no more calls.
+    /// Reports the readiness of the server: on shutdown, that it accepts no more calls.
     pub ready: watch::Sender<Readiness>,
-    /// Ends streams and the listeners of clients.
+    /// Cancelled to end streams and the client listeners.
     pub streams: CancellationToken,
-    /// Ends the components that the listeners of clients depend on.
+    /// Cancelled to end the components that the client listeners depend on.
     pub stop_background: CancellationToken,
     pub serving: Supervisor,
-    /// The tasks behind `stop_background`.
+    /// The tasks that end after `stop_background` is cancelled.
     pub background: Supervisor,
     /// The tasks of the writer shards.
     pub shards: JoinSet<()>,
@@ -46,16 +47,16 @@ pub struct Shutdown {
     pub db: Database,
     /// The file store.
     pub storage: Storage,
-    /// Connections of clients.
+    /// The draining state of the client listeners: gRPC, then HTTP.
     pub clients: [ListenerDrain; 2],
-    /// Connections of operators.
+    /// The draining state of the operators' listener.
     pub operators: ListenerDrain,
-    /// How long requests in flight may take.
+    /// How long requests in flight may take before their connections are aborted.
     pub grace: Duration,
 }
 
 impl Shutdown {
-    /// Waits for the signal, or for a task that ends on its own, and drains.
+    /// Waits for the shutdown signal, or for a task to end on its own, and then drains the server.
     ///
     /// # Errors
     /// Returns an error if a task ended on its own, or if acknowledged data might have been lost.
@@ -138,7 +139,7 @@ impl Shutdown {
             grace_seconds = self.grace.as_secs(),
             "the grace period expired; aborted open connections"
         );
-        // Tasks that do not end now end with the process.
+        // Tasks that do not end in time end with the process.
         timeout(ABORT_TIMEOUT, self.serving.drain()).await.unwrap_or(Ok(()))
     }
 }

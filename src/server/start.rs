@@ -59,7 +59,7 @@ pub async fn bind(listener: &'static str, address: &str) -> Result<TcpListener, 
     })
 }
 
-/// Loads the listeners' certificates. `None` if TLS is disabled.
+/// Loads the certificates of the listeners. Returns `None` if TLS is disabled.
 ///
 /// # Errors
 /// Returns [`StartError::Setting`] if the certificates cannot be used.
@@ -75,7 +75,7 @@ pub fn file_store(config: &Config) -> Result<Storage, StartError> {
     Storage::new(&config_mapping::file_store(config)).map_err(|error| StartError::setting(&error))
 }
 
-/// Configures the mailer, which connects when there is an email to send. `None` if no mail server is configured.
+/// Configures the mailer, which connects when there is an email to send. Returns `None` if no mail server is configured.
 ///
 /// # Errors
 /// Returns [`StartError::Setting`] if the URL or the sender is invalid.
@@ -83,8 +83,8 @@ pub fn mailer(config: &Config) -> Result<Option<Mailer>, StartError> {
     Mailer::new(&config_mapping::mail(config)).map_err(|error| StartError::setting(&error))
 }
 
-/// Starts relaying commits through NATS. It connects in the background and retries, so it fails only for an invalid URL. `None` if NATS is
-/// not configured.
+/// Starts relaying commits through NATS. The relay connects in the background and retries, so starting it fails only if the URL is invalid.
+/// Returns `None` if NATS is not configured.
 ///
 /// # Errors
 /// Returns [`StartError::Setting`] if the URL is invalid.

@@ -1,4 +1,4 @@
-//! TLS of the listeners, with certificates that are reloaded when their files change.
+//! TLS for the listeners, with certificates that are reloaded when their files change.
 
 use std::{
     fs, io,
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::background_jobs::ticks;
 use crate::config;
 
-/// How often the files are checked. Kubernetes updates mounted Secrets within about a minute.
+/// How often the certificate and key files are checked for changes. Kubernetes updates mounted Secrets within about a minute.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The current certificate, shared by all listeners with TLS.
@@ -39,7 +39,7 @@ struct Files {
 }
 
 impl Tls {
-    /// Loads the files. `None` if no certificate is configured.
+    /// Loads the certificate and key files. Returns `None` if no certificate is configured.
     ///
     /// # Errors
     /// Returns an error that names the setting if a file cannot be read or used.
@@ -65,8 +65,8 @@ impl Tls {
         TlsAcceptor::from(Arc::clone(&current))
     }
 
-    /// Reloads the files whenever they change, until `stop` is cancelled. If the new files cannot be used, logs this and keeps the previous
-    /// certificate.
+    /// Reloads the files whenever they change, until `stop` is cancelled. If the new files cannot be used, logs a warning and keeps the
+    /// previous certificate.
     pub async fn reload_on_change(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut known = self.files.digest();
         let mut ticks = ticks(CHECK_INTERVAL);
@@ -82,7 +82,7 @@ impl Tls {
                     known = digest;
                     tracing::info!(file = %self.files.certificate.display(), "reloaded the TLS certificate");
                 }
-                // Expected to happen briefly, because certificate and key are not replaced atomically.
+                // This is expected to happen briefly, because certificate and key are not replaced atomically.
                 Err(error) => tracing::warn!(
                     error = format!("{error:#}"),
                     "failed to load the new TLS certificate; keeping the old one"

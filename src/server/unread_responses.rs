@@ -4,7 +4,7 @@
 //! whose window stays closed does not block any write, so no timer of the connection fires: each of its streams could hold a complete
 //! response for as long as the connection is open. Therefore responses are passed on in chunks. The remainder is charged to the request
 //! memory, and dropped if the client does not read it in time; the chunk that the HTTP server holds is freed with the stream. If a client
-//! leaves many responses unread, its connection is closed, because only that frees those chunks.
+//! leaves many responses unread, its connection is closed, because only that frees the chunks of its streams.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ use tower::BoxError;
 
 use super::connection_closer::{ConnectionCloser, UnreadResponse};
 
-/// Maximum size of a chunk in bytes: that of an HTTP/2 DATA frame, unless the client permits larger ones.
+/// Maximum size of a chunk in bytes: the maximum size of an HTTP/2 DATA frame, unless the client permits larger frames.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Number of bytes of a response for which its client is granted another second. The stall timeout alone suffices for a page over a line of
@@ -41,7 +41,7 @@ const BYTES_PER_SECOND: usize = 64 * 1024;
 /// Maximum interval between checks for expired responses.
 const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The responses that have not been read yet. Cheap to clone; clones share the state.
+/// The responses that clients have not read yet. Cheap to clone; clones share the state.
 #[derive(Clone)]
 pub struct UnreadResponses(Arc<Registry>);
 
@@ -62,8 +62,8 @@ impl fmt::Debug for UnreadResponses {
 }
 
 impl UnreadResponses {
-    /// Charges responses to `memory`. While [`UnreadResponses::run`] runs, a client has `timeout` plus a second per 64 KiB to read what a
-    /// response produces at once.
+    /// Charges responses to `memory`. While [`UnreadResponses::run`] runs, a client has `timeout`, plus a second per 64 KiB, to read each
+    /// frame that a response produces.
     pub fn new(memory: RequestMemory, timeout: Duration) -> Self {
         Self(Arc::new(Registry {
             memory,
@@ -116,7 +116,7 @@ impl UnreadResponses {
     }
 }
 
-/// Middleware that watches the responses of a router. Server-Sent Events are watched where they are created.
+/// Middleware that watches the responses of a router. Streams of Server-Sent Events are not watched here, but where they are created.
 pub async fn watch(State(unread): State<UnreadResponses>, request: Request, next: Next) -> Response {
     let closer: ConnectionCloser = request.extensions().get().cloned().unwrap_or_default();
     let sender = RequestSender::of(request.headers(), request.extensions());
@@ -137,7 +137,7 @@ trait Expire: Send + Sync {
     fn expire(&self, now: Instant) -> bool;
 }
 
-/// A body that is passed on in chunks.
+/// A response body that is passed on in chunks, and dropped if the client does not read it in time.
 pub struct WatchedBody<B> {
     shared: Arc<BodyState<B>>,
     unread: UnreadResponses,
@@ -148,7 +148,7 @@ struct BodyState<B>(Mutex<Stage<B>>);
 
 enum Stage<B> {
     Open(OpenBody<B>),
-    /// Dropped; the reader has not been informed yet.
+    /// The response was dropped, but its reader has not been informed yet.
     Expired {
         _unread: UnreadResponse,
     },
@@ -157,18 +157,18 @@ enum Stage<B> {
 
 struct OpenBody<B> {
     body: Pin<Box<B>>,
-    /// The unread remainder of the last frame.
+    /// The part of the last frame that has not been passed on.
     frame: Bytes,
-    /// Whether chunks of the frame are copied: a slice would keep the whole frame in memory.
+    /// Whether chunks of the frame are copied, because a slice would keep the whole frame in memory.
     is_copied: bool,
-    /// When the client must have read what was produced. `None` while the body has produced nothing.
+    /// The time by which the client must have read the last frame. `None` while no frame is waiting to be read.
     deadline: Option<Instant>,
     charge: MemoryCharge,
     closer: ConnectionCloser,
 }
 
 impl<B> OpenBody<B> {
-    /// Takes the next chunk. It stays charged until the following one is polled.
+    /// Takes the next chunk, which stays charged until the following chunk is polled.
     fn chunk(&mut self) -> Bytes {
         self.charge.hold(self.frame.len().div_ceil(MEMORY_PER_BYTE));
         if !self.is_copied {

@@ -1,7 +1,8 @@
-//! Export of traces, metrics and logs by OTLP, to the configured endpoint or that of OpenTelemetry's standard variables.
+//! Export of traces, metrics and logs over OTLP, to the configured endpoint or to the one in OpenTelemetry's standard environment
+//! variables.
 //!
-//! The SDK itself reads most of those variables (samplers, limits, batches, headers, timeouts, resource attributes). This module handles
-//! what the SDK leaves to the application: whether the SDK is enabled, which endpoint enables exporting, and propagators.
+//! The SDK itself reads most of the standard variables (samplers, limits, batches, headers, timeouts, resource attributes). This module
+//! handles what the SDK leaves to the application: whether the SDK is enabled, which endpoint enables exporting, and propagators.
 
 use anyhow::Context as _;
 use opentelemetry::{KeyValue, propagation::TextMapCompositePropagator};
@@ -20,11 +21,11 @@ use uuid::Uuid;
 use crate::config::{Trace, without_password};
 use parley_telemetry::names::{SCHEMA_URL, SERVICE_INSTANCE_ID, SERVICE_NAME};
 
-/// The enabled exports.
+/// The providers of the enabled exports.
 #[derive(Debug, Default)]
 pub struct Exports {
     pub tracers: Option<SdkTracerProvider>,
-    /// Log lines.
+    /// Exports log lines.
     pub loggers: Option<SdkLoggerProvider>,
 }
 
@@ -40,18 +41,18 @@ fn is_disabled() -> bool {
     variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
-/// The signals, as spelled in the variables.
+/// The telemetry signals, as spelled in the names of the standard environment variables.
 const SIGNALS: [&str; 3] = ["TRACES", "METRICS", "LOGS"];
 
-/// Returns the value and name of an exporter variable: the signal's own, or the one for all signals.
+/// Returns the value and name of an exporter variable: the variable for this signal, or else the variable for all signals.
 fn signal_variable(signal: &str, name: &str) -> Option<(String, String)> {
     [format!("OTEL_EXPORTER_OTLP_{signal}_{name}"), format!("OTEL_EXPORTER_OTLP_{name}")]
         .into_iter()
         .find_map(|variable_name| Some((variable(&variable_name)?, variable_name)))
 }
 
-/// Returns the endpoint of a signal, if it is exported: the configured one, or that of the variables for this signal or for all signals. An
-/// endpoint without a scheme uses TLS unless the variables say otherwise.
+/// Returns the endpoint to which a signal is exported, or `None` if it is not exported. This is the configured endpoint, or else the one in
+/// the variables for this signal or for all signals. An endpoint without a scheme uses TLS unless an `INSECURE` variable is `true`.
 fn endpoint(trace: &Trace, signal: &str) -> Option<String> {
     let none = variable(&format!("OTEL_{signal}_EXPORTER")).is_some_and(|exporter| exporter == "none");
     if none || is_disabled() {
@@ -113,7 +114,7 @@ pub fn credentials(trace: &Trace) -> Vec<anyhow::Error> {
     errors
 }
 
-/// Checks that a file contains what a variable of this name requires.
+/// Checks that a file contains a private key or a certificate, depending on the name of the variable that names the file.
 fn check_pem(name: &str, path: &str) -> anyhow::Result<()> {
     match name {
         "CLIENT_KEY" => PrivateKeyDer::from_pem_file(path).map(drop)?,
@@ -163,7 +164,7 @@ pub fn resource() -> Resource {
     resource.build()
 }
 
-/// Returns the propagators of incoming trace contexts: `OTEL_PROPAGATORS` supports `tracecontext`, `baggage` and `none`, and defaults to
+/// Returns the propagators for incoming trace contexts: `OTEL_PROPAGATORS` supports `tracecontext`, `baggage` and `none`, and defaults to
 /// the first two.
 pub fn propagator() -> TextMapCompositePropagator {
     let wanted = variable("OTEL_PROPAGATORS").unwrap_or_else(|| "tracecontext,baggage".to_owned());
@@ -199,7 +200,7 @@ fn tracers(trace: &Trace, endpoint: String, resource: &Resource) -> anyhow::Resu
     let mut provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(resource.clone());
-    // Set no sampler if the variable is set: the SDK then reads it itself.
+    // Set no sampler if `OTEL_TRACES_SAMPLER` is set, because the SDK reads that variable itself.
     if variable("OTEL_TRACES_SAMPLER").is_none() {
         let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(trace.sample_ratio)));
         provider = provider.with_sampler(sampler);
@@ -216,7 +217,7 @@ fn loggers(endpoint: String, resource: &Resource) -> anyhow::Result<SdkLoggerPro
         .build())
 }
 
-/// Builds the meter provider: for `/metrics`, and for a collector if one is configured.
+/// Builds the meter provider, which serves `/metrics`, and exports to a collector if one is configured.
 ///
 /// # Errors
 /// Returns an error if an exporter cannot be built.

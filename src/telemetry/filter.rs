@@ -17,20 +17,21 @@ use tracing::{
 };
 use tracing_subscriber::{EnvFilter, Layer, layer::Context, registry::LookupSpan};
 
-/// Minimum interval between log lines about the same problem of an exporter: while a collector is unavailable, every batch reports one.
+/// Minimum interval between log lines about the same problem of an exporter: while a collector is unavailable, every batch reports the
+/// problem.
 const EXPORTER_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Crates that transport exported telemetry. Exporting their own log lines would cause more of them.
+/// Crates that transport exported telemetry. Their own log lines are disabled, because exporting them would cause more of them.
 const TRANSPORT: [&str; 4] = ["h2", "hyper", "tonic", "tower"];
 
-/// The exporters' crates: their problems are logged, but never exported.
+/// Prefix of the names of the exporters' crates. Their problems are logged, but never exported.
 const EXPORTERS: &str = "opentelemetry";
 
 /// The filter of log lines, as set by `log.filter`.
 #[derive(Debug)]
 pub struct Filter {
     lines: EnvFilter,
-    /// When each problem was last logged. Limited by the number of call sites in the exporters.
+    /// When each problem was last logged. The number of entries is limited by the number of call sites in the exporters.
     last_logged: Mutex<HashMap<&'static str, Instant>>,
 }
 

@@ -1,4 +1,4 @@
-//! Formats log lines with the method of the call and the trace IDs to which they belong, as text or JSON.
+//! Formats log lines as text or JSON, with the RPC method and the trace IDs to which they belong.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ use parley_telemetry::{context::Method, names::RPC_METHOD};
 #[derive(Debug)]
 pub struct WithTraceContext<F>(pub F);
 
-/// Returns the method and IDs for lines of the current context. The IDs are those of the server's own span, or of the caller's if the
-/// server creates none.
+/// Returns the RPC method, trace ID and span ID for log lines in the current context. The IDs are those of the server's own span, or of the
+/// caller's span if the server creates none.
 fn context_fields() -> Vec<(&'static str, String)> {
     Context::map_current(|context| {
         let method = context.get::<Method>().map(|method| (RPC_METHOD, method.0.to_owned()));

@@ -25,7 +25,7 @@ pub use export::{credentials, endpoints};
 use filter::{Filter, WithoutExporters};
 use lines::WithTraceContext;
 
-/// The process's telemetry; one per process.
+/// The telemetry of the process. There is one instance per process.
 #[derive(Debug)]
 pub struct Telemetry {
     /// The metrics served at `/metrics`.
@@ -42,7 +42,7 @@ impl Telemetry {
     pub fn start(log: &Log, trace: &Trace) -> anyhow::Result<Self> {
         let resource = export::resource();
         let registry = Registry::new();
-        // Also log what the SDK reports about its variables while it is set up.
+        // Use a temporary subscriber during setup, to log what the SDK reports about its variables.
         let first = tracing_subscriber::registry()
             .with(Filter::new(&log.filter, true)?)
             .with(lines(log));
@@ -52,8 +52,8 @@ impl Telemetry {
         })?;
         global::set_text_map_propagator(propagator);
         global::set_meter_provider(meters.clone());
-        // Libraries create `tracing` spans: sea-orm's statement spans become children of ours if `log.filter` admits them. Source location,
-        // thread and waiting time are omitted, because recording them costs more than the rest of the span.
+        // Libraries create `tracing` spans: sea-orm's statement spans become children of Parley's spans if `log.filter` admits them. Source
+        // location, thread and waiting time are omitted, because recording them costs more than the rest of the span.
         let spans = exports.tracers.as_ref().map(|provider| {
             tracing_opentelemetry::layer()
                 .with_location(false)
@@ -72,7 +72,7 @@ impl Telemetry {
         Ok(Self { registry, meters, exports })
     }
 
-    /// Flushes buffered telemetry and shuts down. Not cancel safe: unsent telemetry is lost.
+    /// Flushes buffered telemetry and shuts down. Not cancel safe: telemetry that has not been sent yet is lost.
     pub async fn shutdown(self) {
         // Each of these calls blocks until a thread of its own has finished.
         let flushed = tokio::task::spawn_blocking(move || {

@@ -13,27 +13,27 @@ use super::{
     non_api::{NonApi, classify},
 };
 
-/// Maximum length of a parameter name that is printed.
+/// Maximum length in bytes of a parameter name in the report. Longer names are withheld.
 const MAX_NAME_BYTES: usize = 40;
 
-/// Maximum number of path segments that are printed.
+/// Maximum number of path segments in the report. The rest of a longer path is replaced by `…`.
 const MAX_PARTS: usize = 12;
 
-/// The verdict on a call.
+/// How Parley handles a recorded call, compared with Chatwoot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Served as Chatwoot does.
+    /// Parley serves the call as Chatwoot does.
     Served,
-    /// Served, with a documented difference that affects the call.
+    /// Parley serves the call, but ignores parameters or differs from Chatwoot in a documented way.
     Different,
-    /// Not served.
+    /// Parley does not serve the call.
     Absent,
-    /// Not served, and Chatwoot responded with 404 or a server error as well.
+    /// Parley does not serve the call, but Chatwoot responded with 404 or a server error as well.
     Failed,
 }
 
 impl Verdict {
-    /// Returns the name in the report.
+    /// Returns the name of the verdict in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Served => "served",
@@ -44,23 +44,23 @@ impl Verdict {
     }
 }
 
-/// The judgement of an API call.
+/// The result of judging an API call: the verdict and the reasons for it.
 #[derive(Debug, PartialEq)]
 pub struct Judgement {
-    /// The method as sent by the client.
+    /// The HTTP method as sent by the client.
     pub method: Method,
     /// The route, with placeholders for the values that the caller supplied.
     pub route: String,
     pub verdict: Verdict,
     /// Whether Chatwoot responded with 404 or a server error.
     pub has_failed: bool,
-    /// Names of ignored parameters; anything that does not look like a name is withheld.
+    /// Names of the parameters that Parley ignores. Anything that does not look like a name is withheld.
     pub ignored: Vec<String>,
-    /// Whether an update is refused because no field in it is understood.
+    /// Whether Parley would reject the call because it is an update without any field that Parley understands.
     pub is_refused: bool,
     /// Indices of the documented differences that affect, or might affect, the call.
     pub differences: Vec<usize>,
-    /// The alternative to an absent route; empty if none is documented.
+    /// What to use instead of a route that Parley does not serve. Empty if no alternative is documented.
     pub instead: String,
 }
 
@@ -69,7 +69,7 @@ pub struct Judgement {
 pub struct Judge {
     table: RouteTable,
     coverage: Coverage,
-    /// The documented differences.
+    /// The documented differences between Chatwoot and Parley.
     pub differences: Differences,
     /// All literal segments of documented paths. Other segments might be secrets and are never printed.
     words: HashSet<String>,
@@ -110,7 +110,8 @@ impl Judge {
             let below = path
                 .strip_prefix(&self.prefix)
                 .filter(|rest| rest.is_empty() || rest.starts_with('/'));
-            // Remove the suffix only below the prefix: the path that the server sees begins there.
+            // Normalize again without the prefix, which the server does not see: `.json` is dropped only from a path that begins like an
+            // API path.
             path = normalize(below.ok_or(NonApi::Elsewhere)?);
         }
         if matches!(call.method, Method::OPTIONS | Method::TRACE | Method::CONNECT) {
@@ -182,8 +183,8 @@ impl Judge {
     }
 }
 
-/// Returns the name of a parameter if it looks like a name. Anything else might be a token or an address that someone put in the wrong
-/// place.
+/// Returns the name of a parameter if it looks like a name. Otherwise returns a placeholder, because the text might be a token or an
+/// address that a client put in the wrong place.
 fn printable_name(name: &str) -> String {
     let (outer, inner) = name.split_once('[').unwrap_or((name, ""));
     let is_name = |text: &str| {
@@ -204,7 +205,8 @@ fn has_long_number(text: &str) -> bool {
     digits.windows(4).any(|four| four.iter().all(|is_digit| *is_digit))
 }
 
-/// Returns whether, among mixed-case letters, capitals make up more than a third: typical of base64, but not of `camelCase`.
+/// Returns whether a text of more than eight bytes has small letters, and capitals make up more than a third of its letters: typical of
+/// base64, but not of `camelCase`.
 fn has_mixed_case(text: &str) -> bool {
     let capitals = text.bytes().filter(u8::is_ascii_uppercase).count();
     let small = text.bytes().filter(u8::is_ascii_lowercase).count();

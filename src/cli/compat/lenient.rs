@@ -1,4 +1,5 @@
-//! Lenient deserialization of HAR files, whose values need not match the specification: one malformed entry must not end the reading.
+//! Lenient deserialization of HAR files, whose values need not match the specification: a malformed entry must not prevent the rest of a
+//! file from being read.
 
 use std::{fmt, marker::PhantomData};
 
@@ -7,15 +8,15 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// A string, or a number converted to a string; `None` for any other value.
+/// A string, or a number converted to a string. Contains `None` for any other JSON value.
 #[derive(Default)]
 pub struct Text(pub Option<String>);
 
-/// An HTTP status, or `None` for any other value.
+/// An HTTP status, given as a number or a string. Contains `None` for any other JSON value.
 #[derive(Default)]
 pub struct Number(pub Option<u16>);
 
-/// Accepts any value, and keeps strings and numbers.
+/// Visitor that accepts any JSON value, but keeps only strings and non-negative integers.
 struct ScalarVisitor;
 
 enum Scalar {
@@ -83,11 +84,11 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// An object, or its default for any other value.
+/// A deserialized JSON object, or the default of `T` for any other JSON value.
 #[derive(Default)]
 pub struct Object<T>(pub T);
 
-/// The first `MAX_ITEMS` objects of a list; empty for any other value.
+/// The first `MAX_ITEMS` objects of a JSON list, or an empty list for any other JSON value.
 pub struct List<T, const MAX_ITEMS: usize>(pub Vec<T>);
 
 impl<T, const MAX_ITEMS: usize> Default for List<T, MAX_ITEMS> {
@@ -96,7 +97,7 @@ impl<T, const MAX_ITEMS: usize> Default for List<T, MAX_ITEMS> {
     }
 }
 
-/// Accepts an object or a list of objects, and skips any other value.
+/// Visitor that deserializes an `Object` or a `List`, and skips JSON values of other types.
 struct Structured<T>(PhantomData<T>);
 
 /// Implements visitor methods that skip values of other types and return the default.

@@ -42,13 +42,13 @@ pub(super) struct Args {
     /// Path under which Chatwoot is served, such as /chat; calls outside it are not analyzed
     #[arg(long, value_name = "PATH", default_value = "")]
     strip_prefix: String,
-    /// Host of Chatwoot; calls to other hosts are not analyzed, if the file records the host
+    /// Host of Chatwoot; calls that the file records for other hosts are not analyzed
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
     /// Show only routes with this verdict
     #[arg(long, value_enum)]
     only: Option<Only>,
-    /// Exit with code 3 if a call is absent (not served), or also if one is different (served differently), or never
+    /// When to exit with code 3: absent, if a call is not served; different, also if a call is served differently; or never
     #[arg(long, value_enum, default_value = "absent")]
     fail_on: FailOn,
     /// Print the report as JSON
@@ -78,7 +78,7 @@ impl From<Only> for Verdict {
     }
 }
 
-/// Reads the file and prints the report.
+/// Reads the log or HAR file, prints the report and returns the exit code.
 pub(super) fn run(args: &Args) -> Exit {
     let file = args.file.display();
     let input = match Input::open(&args.file) {
@@ -140,7 +140,7 @@ fn report_unreadable(reading: &Reading) {
     }
 }
 
-/// Determines the exit code. An incompletely read file fails, unless `--fail-on never` is set.
+/// Determines the exit code. A file that was not read completely is a failure, unless `--fail-on never` is set.
 fn exit(fail_on: FailOn, report: &Report, is_cut: bool) -> Exit {
     let is_absent = report.calls(Verdict::Absent) > 0;
     let is_different = report.calls(Verdict::Different) > 0;

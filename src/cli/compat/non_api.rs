@@ -1,22 +1,22 @@
 //! Classification of requests that are not API calls.
 
-/// Kind of request that is not an API call.
+/// The kinds of requests that are not API calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NonApi {
     /// Pages of the dashboard, the widget and the help center, with their assets.
     Pages,
-    /// Files of messages.
+    /// Uploaded files, such as attachments of messages.
     Files,
-    /// Webhooks that channels send to Chatwoot.
+    /// Webhooks that messaging channels, such as Telegram, send to Chatwoot.
     Webhooks,
     /// CORS preflight requests.
     Preflights,
-    /// Requests to another host, or outside the prefix.
+    /// Requests to another host, or with a path outside the prefix.
     Elsewhere,
 }
 
 impl NonApi {
-    /// Returns the name in the report.
+    /// Returns the name of the kind in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pages => "pages and assets",
@@ -27,7 +27,7 @@ impl NonApi {
         }
     }
 
-    /// Returns the key in the JSON report.
+    /// Returns the key of the kind in the JSON report.
     pub fn key(self) -> &'static str {
         match self {
             Self::Pages => "pages",
@@ -39,7 +39,7 @@ impl NonApi {
     }
 }
 
-/// Classifies a normalized path. `None` if it belongs to the API.
+/// Classifies a normalized path, or returns `None` if it belongs to the API.
 pub fn classify(path: &str) -> Option<NonApi> {
     let mut parts = path.split('/').skip(1);
     match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {

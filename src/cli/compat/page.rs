@@ -16,19 +16,19 @@ fn line_at<'a>(lines: &[&'a str], at: usize) -> Option<&'a str> {
     lines.get(at).copied()
 }
 
-/// Returns the text below a heading, up to the next heading of the same level.
+/// Returns the text below a second-level heading, up to the next heading of that level. Empty if the heading is absent.
 pub fn section<'a>(text: &'a str, heading: &str) -> &'a str {
     let after = text.split_once(&format!("\n## {heading}\n")).map_or("", |(_, after)| after);
     after.split_once("\n## ").map_or(after, |(section, _)| section)
 }
 
-/// Returns the text of a cell without backticks, and with links replaced by their labels.
+/// Returns the text of a table cell without backticks, and with links replaced by their labels.
 pub fn plain_text(cell: &str) -> String {
     let mut text = String::with_capacity(cell.len());
     let mut rest = cell.trim();
     while let Some((before, after)) = rest.split_once('[') {
         text.push_str(before);
-        // Brackets without a URL, such as in `labels[]`, are not a link.
+        // Brackets without a URL, such as in `labels[]`, do not form a link.
         match after
             .split_once("](")
             .and_then(|(label, after)| Some((label, after.split_once(')')?.1)))

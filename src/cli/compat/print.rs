@@ -16,18 +16,18 @@ use super::{
 };
 use crate::cli::table::Table;
 
-/// Version of the JSON format. It is incremented for changes that affect readers, but not for added keys.
+/// Version of the JSON format. It is incremented for incompatible changes, but not for added keys.
 const FORMAT_VERSION: u32 = 1;
 
-/// The content to print.
+/// Everything that is needed to print a report.
 #[derive(Debug)]
 pub struct Printer<'a> {
     pub report: &'a Report,
-    /// The outcome of reading the file.
+    /// The outcome of reading the log or HAR file.
     pub reading: &'a Reading,
-    /// The descriptions of the differences.
+    /// The descriptions of the differences, to which the report refers by index.
     pub differences: &'a Differences,
-    /// The only verdict whose rows are printed. `None` prints all rows.
+    /// The only verdict whose rows are printed. If `None`, all rows are printed.
     pub only: Option<Verdict>,
 }
 
@@ -37,13 +37,13 @@ impl Printer<'_> {
         rows.filter(|row| self.only.is_none_or(|only| row.verdict == only)).collect()
     }
 
-    /// Returns the differences that affect calls of a row.
+    /// Returns the differences that affect the calls of a row, without those that only might affect them.
     fn printed_differences(&self, row: &Row) -> impl Iterator<Item = &Difference> {
         let all = row.differences.iter().map(|index| self.differences.get(*index));
         all.filter(|one| one.applies != Applies::Sometimes)
     }
 
-    /// Prints the table, the totals, the differences and the conclusion.
+    /// Prints the report as text: the table, the totals, the differences and the conclusion.
     pub fn table(&self) {
         let rows = self.rows();
         let mut table = Table::new("calls of the API", &["METHOD", "ROUTE", "CALLS", "VERDICT", "NOTE"]);
@@ -64,7 +64,7 @@ impl Printer<'_> {
         write_out(&self.summary(&rows));
     }
 
-    /// Returns the text below the table.
+    /// Returns the text below the table: the totals, the differences and the conclusion.
     fn summary(&self, rows: &[&Row]) -> String {
         let total = self.report.total();
         let mut text = format!("\n{:<12}{total:>10}\n", "calls");
@@ -113,7 +113,7 @@ impl Printer<'_> {
         notes.join("; ")
     }
 
-    /// Describes the differences of the rows, each once.
+    /// Appends a description of each difference that affects the rows, without repetitions.
     fn describe_differences(&self, text: &mut String, rows: &[&Row]) {
         let indexes: BTreeSet<usize> = rows.iter().flat_map(|row| row.differences.iter().copied()).collect();
         let (printed_differences, conditional): (Vec<_>, Vec<_>) = indexes
@@ -218,8 +218,8 @@ impl Printer<'_> {
     }
 }
 
-/// Writes to standard output. Errors are ignored: the reader might have closed the pipe, as `head` does. (Errors of the preceding
-/// `writeln!` calls are ignored because writing to a `String` cannot fail.)
+/// Writes to standard output. Errors are ignored, because the reader might have closed the pipe, as `head` does. Errors of the `writeln!`
+/// calls in this module are ignored because writing to a `String` cannot fail.
 fn write_out(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }

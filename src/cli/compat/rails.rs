@@ -1,4 +1,5 @@
-//! Log lines that consist of words: `key=value` as written by lograge and Heroku's router, and the lines of Rails itself.
+//! Parses log lines that consist of words: `key=value` pairs as written by lograge and Heroku's router, and the lines that Rails itself
+//! writes.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,16 +8,17 @@ use super::{
     call::Call,
 };
 
-/// Maximum number of open requests. Older ones are emitted without a status.
+/// Maximum number of requests whose completion has not been read yet. If there are more, the oldest are emitted without a status.
 const MAX_OPEN: usize = 10_000;
 
-/// Maximum total size in bytes of the lines that started the open requests.
+/// Maximum total size in bytes of the lines that started the open requests. If it is exceeded, the oldest requests are emitted without a
+/// status.
 const MAX_OPEN_BYTES: usize = 16 * 1024 * 1024;
 
-/// Maximum length of a tag in bytes. Longer tags are ignored; a request ID has 36 bytes.
+/// Maximum length in bytes of a log tag. Longer tags are ignored; the usual tag, a request ID, has 36 bytes.
 const MAX_TAG_BYTES: usize = 200;
 
-/// Parses a line of `key=value` words with `method` and `path`.
+/// Parses a line of `key=value` words. Returns `None` if `method` or `path` is missing.
 pub fn lograge(line: &str) -> Line {
     let value = |key: &str| {
         let mut words = line.split_ascii_whitespace().filter_map(|word| word.split_once('='));
@@ -28,22 +30,23 @@ pub fn lograge(line: &str) -> Line {
     Call::new(method, path, value("status").and_then(status)).map(Some)
 }
 
-/// Reads logs of Rails, where one line starts a request and another completes it.
+/// Reads Rails logs, in which one line starts a request and another completes it.
 #[derive(Debug, Default)]
 pub struct Rails {
-    /// Open requests, by the tag that precedes both lines, usually the request ID. Without tags, only one request is open at a time.
+    /// Requests that have started but not completed, by the tag that precedes both of their lines, usually the request ID. Without tags,
+    /// only one request can be open at a time.
     open: HashMap<String, Open>,
-    /// Tags in the order in which their requests started.
+    /// Tags in the order in which their requests started. Can include tags of requests that have completed.
     order: VecDeque<String>,
     /// Total size in bytes of the lines that started the open requests.
     bytes: usize,
 }
 
-/// A request that has started.
+/// A request that has started but not completed.
 #[derive(Debug)]
 struct Open {
     call: Call,
-    /// Size of its line in bytes.
+    /// Size in bytes of the line that started the request.
     bytes: usize,
 }
 
@@ -58,7 +61,7 @@ impl Rails {
     /// Reads a line. Passes completed calls to `emit`.
     ///
     /// # Errors
-    /// Returns a description of what is wrong with a line that starts a request.
+    /// Returns what is wrong with the line, if it starts a request but is malformed.
     pub fn line(&mut self, line: &str, emit: &mut dyn FnMut(Call)) -> Result<(), &'static str> {
         match event(line)? {
             None => {}
@@ -89,7 +92,8 @@ impl Rails {
                 }
             }
         }
-        // A long request keeps the closed ones behind it in the queue. Remove those before the queue outgrows the map.
+        // While a long request is at the front, completed requests behind it stay in the queue. Remove them before the queue outgrows the
+        // map.
         if self.order.len() > 2 * MAX_OPEN {
             let open = &self.open;
             self.order.retain(|tag| open.contains_key(tag));

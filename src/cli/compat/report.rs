@@ -1,5 +1,5 @@
-//! Aggregates the judgements: one row for each method, route and verdict. Memory depends on the number of routes, not on the size of the
-//! log.
+//! Aggregates judged calls: one row for each combination of method, route and verdict. Memory use depends on the number of routes, not on
+//! the size of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,38 +16,38 @@ const MAX_ROWS: usize = 2000;
 /// Maximum number of ignored parameter names stored per row.
 const MAX_NAMES: usize = 20;
 
-/// The counts of one method, route and verdict.
+/// The counts for one combination of method, route and verdict.
 #[derive(Debug)]
 pub struct Row {
-    /// The method as sent by the client.
+    /// The HTTP method as sent by the client.
     pub method: String,
     pub route: String,
     pub verdict: Verdict,
-    /// Number of calls.
+    /// Number of calls in this row.
     pub calls: u64,
     /// Number of calls to which Chatwoot responded with 404 or a server error.
     pub failed: u64,
-    /// Number of calls that Parley would refuse because no field in them is understood.
+    /// Number of calls that Parley would reject because it understands none of their fields.
     pub refused: u64,
-    /// The line or entry of the first call.
+    /// The number of the log line or HAR entry with the first call.
     pub first: u64,
-    /// Names of ignored parameters, each with its number of calls.
+    /// Names of the parameters that Parley ignores, each with the number of calls that contain it.
     pub ignored: BTreeMap<String, u64>,
-    /// Whether more names were ignored than are stored.
+    /// Whether Parley ignores more parameters than `ignored` contains.
     pub ignores_more: bool,
-    /// Indices of the differences.
+    /// Indices of the documented differences that affect, or might affect, the calls.
     pub differences: BTreeSet<usize>,
-    /// The documented alternative; empty if there is none.
+    /// The documented alternative to the route; empty if there is none.
     pub instead: String,
 }
 
-/// All results.
+/// The results for all calls.
 #[derive(Debug, Default)]
 pub struct Report {
     rows: BTreeMap<(String, String, Verdict), Row>,
     /// Requests that are not API calls.
     pub others: BTreeMap<NonApi, u64>,
-    /// Number of absent and failed calls whose routes exceeded the limit of rows.
+    /// Number of absent and failed calls that have no row because the row limit was reached.
     pub unlisted: BTreeMap<Verdict, u64>,
     /// Whether any call had a body that could be examined.
     pub has_bodies: bool,
@@ -59,7 +59,7 @@ impl Report {
         *self.others.entry(other).or_default() += 1;
     }
 
-    /// Counts a call.
+    /// Counts an API call. `position` is the number of its log line or HAR entry.
     pub fn call(&mut self, position: u64, call: Judgement) {
         let key = (call.route, call.method.to_string(), call.verdict);
         if self.rows.len() >= MAX_ROWS && !self.rows.contains_key(&key) {
@@ -102,7 +102,7 @@ impl Report {
         rows
     }
 
-    /// Returns the number of calls with a verdict.
+    /// Returns the number of calls with the given verdict.
     pub fn calls(&self, verdict: Verdict) -> u64 {
         let listed: u64 = self.rows.values().filter(|row| row.verdict == verdict).map(|row| row.calls).sum();
         listed + self.unlisted.get(&verdict).copied().unwrap_or_default()

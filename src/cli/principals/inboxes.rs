@@ -1,4 +1,4 @@
-//! `parley inbox` and `parley bot`.
+//! `parley inbox` and `parley bot`: manage API inboxes and agent bots.
 
 use clap::Subcommand;
 use parley_client::Server;

@@ -1,4 +1,4 @@
-//! `parley account`, `parley user` and `parley agent`.
+//! `parley account`, `parley user` and `parley agent`: manage accounts, users and members of accounts.
 
 use clap::{Subcommand, ValueEnum};
 use parley_client::Server;
@@ -27,10 +27,10 @@ pub(in crate::cli) enum AccountCommand {
 pub(in crate::cli) enum UserCommand {
     /// Create a user who is not yet a member of any account; requires a platform token
     Create {
-        /// Full name
+        /// Full name of the user
         #[arg(long)]
         name: String,
-        /// Email address
+        /// Email address of the user
         #[arg(long)]
         email: String,
     },
@@ -54,16 +54,16 @@ pub(in crate::cli) enum AgentCommand {
         /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
-        /// Full name
+        /// Full name of the member
         #[arg(long)]
         name: String,
-        /// Email address
+        /// Email address of the member
         #[arg(long)]
         email: String,
         /// Role of the member
         #[arg(long, value_enum, default_value = "agent")]
         role: RoleName,
-        /// Also make the member a member of this inbox; can be repeated
+        /// Also add the member to this inbox; can be repeated
         #[arg(long = "inbox", value_name = "ID")]
         inboxes: Vec<i64>,
     },

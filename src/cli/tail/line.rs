@@ -8,7 +8,7 @@ use parley_proto::{Event, EventDelivery, FieldChange, event::Resource};
 use parley_telemetry::escape::is_unsafe;
 use prost_types::{Value, value::Kind as ValueKind};
 
-/// Maximum number of characters of a message's content that are shown.
+/// Maximum number of characters that are shown of a message's content or of a changed text value.
 const MAX_EXCERPT_CHARS: usize = 80;
 
 /// Formats a delivery as `14:03:22      42  message.created                 #3 Ana: Hello`, with times in `zone`.
@@ -41,14 +41,14 @@ where
     line.trim_end().to_owned()
 }
 
-/// Returns the date of an event in `zone`. `None` if the event has no time.
+/// Returns the date of an event in `zone`, or `None` if the event has no time.
 pub fn day<Z: TimeZone>(delivery: &EventDelivery, zone: &Z) -> Option<NaiveDate> {
     let time = delivery.event.as_ref()?.occurred_at?;
     let time = DateTime::from_timestamp(time.seconds, 0)?;
     Some(time.with_timezone(zone).date_naive())
 }
 
-/// Returns the color for a kind of event.
+/// Returns the terminal color for a kind of event.
 fn style(kind: &str) -> Style {
     let colour = match kind.split('.').next() {
         _ if kind.ends_with(".deleted") || kind.ends_with(".removed") => AnsiColor::Red,

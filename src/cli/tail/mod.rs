@@ -31,13 +31,13 @@ pub(super) struct Args {
     /// Where to start: earliest, latest, a cursor (base64url, base64 or hexadecimal), or a time such as 2026-01-31T00:00:00Z
     #[arg(long, default_value = "latest", value_parser = start, allow_hyphen_values = true)]
     from: Start,
-    /// Only this kind, such as message.created; can be repeated
+    /// Print only events of this kind, such as message.created; can be repeated
     #[arg(long = "kind", value_name = "KIND", value_parser = kind)]
     kinds: Vec<EventKind>,
-    /// Only events about this inbox; can be repeated
+    /// Print only events about this inbox; can be repeated
     #[arg(long = "inbox", value_name = "ID")]
     inboxes: Vec<i64>,
-    /// Only events about this conversation; can be repeated
+    /// Print only events about this conversation; can be repeated
     #[arg(long = "conversation", value_name = "ID")]
     conversations: Vec<i64>,
     /// Print one JSON object per line, with every field
@@ -57,8 +57,8 @@ pub(super) async fn run(args: Args) -> Exit {
         conversation_ids: args.conversations,
         ..EventFilter::default()
     };
-    // Only the first call is final: if the address, TLS or the token is wrong, retrying does not help. A connection that is lost later is
-    // resumed.
+    // Give up only if the first call fails: if the address, TLS or the token is wrong, retrying does not help. A connection that is lost
+    // later is resumed.
     let request = GetLogInfoRequest { account_id: args.account };
     let first = EventsServiceClient::new(server.channel())
         .get_log_info(server.request(request))
@@ -147,7 +147,7 @@ impl Printer {
     }
 }
 
-/// Returns whether the failure is temporary: the service is starting, stopping or busy.
+/// Returns whether the failure is temporary because the service is starting, stopping or busy.
 fn is_transient(status: &Status) -> bool {
     status.get_details_error_info().is_some()
         && matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded)
@@ -162,7 +162,7 @@ fn readable_reason(reason: &str) -> &str {
     }
 }
 
-/// Returns the command that resumes this one, without `--from`. The token is not part of the command: it stays in the environment.
+/// Returns a command line that resumes this command, without `--from`. It does not contain the token, which stays in the environment.
 fn resume_command(args: &Args) -> String {
     // Writing to a `String` cannot fail.
     let mut command = format!("parley tail --server {} --account {}", args.target.url(), args.account);
@@ -215,7 +215,7 @@ fn start(text: &str) -> Result<Start, String> {
         .ok_or_else(|| "must be earliest, latest, a cursor, or a time such as 2026-01-31T00:00:00Z".to_owned())
 }
 
-/// Parses a kind of event, such as `message.created`. The name of the enum value without its prefix (`MESSAGE_CREATED`) is accepted too.
+/// Parses a kind of event, such as `message.created`. The name of the enum value without its prefix (`MESSAGE_CREATED`) is also accepted.
 fn kind(text: &str) -> Result<EventKind, String> {
     let name = format!("EVENT_KIND_{}", text.replace('.', "_").to_uppercase());
     EventKind::from_str_name(&name)

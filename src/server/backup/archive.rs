@@ -1,4 +1,4 @@
-//! Archives: tar files that are streamed when written and read, so that memory does not depend on their size.
+//! Archives: tar files that are streamed when written and read, so that memory use does not depend on their size.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,7 +19,7 @@ const CHANNEL_CAPACITY: usize = 4;
 /// Size in bytes of the chunks read from an archive.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// The name that stands for standard input or output.
+/// The archive name that stands for standard input or output.
 const STDIO: &str = "-";
 
 /// A part of an archive that is being written or read.
@@ -47,7 +47,7 @@ pub fn sibling(target: &Path, suffix: &str) -> PathBuf {
     target.with_file_name(name)
 }
 
-/// Returns whether an archive is standard input or output.
+/// Returns whether the name of an archive stands for standard input or output.
 pub fn is_stdio(archive: &Path) -> bool {
     archive.as_os_str() == STDIO
 }
@@ -130,7 +130,7 @@ pub fn sync_folder(file: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be synchronized", folder.display()))
 }
 
-/// Creates a file that only its owner can read.
+/// Creates a file that only its owner can read and write.
 ///
 /// # Errors
 /// Returns an error if the file exists or cannot be created.
@@ -176,7 +176,7 @@ fn write<W: Write>(to: W, mut items: mpsc::Receiver<Item>) -> anyhow::Result<W> 
     }
 }
 
-/// Reads the bytes of an entry as they arrive.
+/// Reads the bytes of an entry from the channel as they arrive.
 struct Entry<'a> {
     items: &'a mut mpsc::Receiver<Item>,
     buffered: Bytes,
@@ -209,7 +209,7 @@ impl Read for Entry<'_> {
 #[derive(Debug)]
 pub struct Reader {
     items: mpsc::Receiver<anyhow::Result<Item>>,
-    /// The current entry, and the number of its bytes that have not been read.
+    /// The name of the current entry, and the number of its bytes that have not been read.
     current: Option<(String, u64)>,
 }
 
@@ -233,7 +233,7 @@ impl Reader {
         Self { items, current: None }
     }
 
-    /// Returns the name and size of the next entry, of which no byte has been read yet, or `None` at the end.
+    /// Returns the name and size of the next entry, or `None` at the end of the archive. No byte of the entry has been read yet.
     ///
     /// # Errors
     /// Returns an error if the archive is damaged.
@@ -248,7 +248,7 @@ impl Reader {
         Ok(self.current.clone())
     }
 
-    /// Returns the next bytes of the entry, or `None` at its end; [`Reader::next_entry`] then returns the next entry.
+    /// Returns the next bytes of the current entry, or `None` at its end, after which [`Reader::next_entry`] returns the following entry.
     ///
     /// # Errors
     /// Same as [`Reader::next_entry`].
@@ -268,10 +268,10 @@ impl Reader {
         }
     }
 
-    /// Reads the rest of the entry, which must be small.
+    /// Reads the rest of the current entry, which must be small.
     ///
     /// # Errors
-    /// Same as [`Reader::next_entry`]; also if the entry is larger than `max_bytes`.
+    /// Returns an error if the archive is damaged, or if the entry is larger than `max_bytes`.
     pub async fn read_entry(&mut self, max_bytes: usize) -> anyhow::Result<Vec<u8>> {
         let mut all = Vec::new();
         while let Some(bytes) = self.next_chunk().await? {

@@ -1,7 +1,7 @@
-//! The files of a backup that is being restored.
+//! Restores the files of a backup.
 //!
-//! A restore takes effect when the database is replaced, which is its last step. Until then the store keeps its files: a file whose name is
-//! taken is stored under a temporary name. A restore that fails removes the files that it created.
+//! A restore takes effect when the database is replaced, which is its last step. Until then, the store keeps its existing files: a restored
+//! file whose name is taken is stored under a temporary name. A restore that fails removes the files that it created.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use parley_types::error::Error;
 
 use super::{archive::Reader, error::BackupError};
 
-/// Prefix of the temporary names, under which files whose name is taken are stored until the restore is complete.
+/// Folder of the temporary names. A restored file whose name is taken is stored under such a name until the restore is complete.
 const STAGING_FOLDER: &str = "restoring";
 
 /// Number of consecutive failures after which a store is considered unusable.
@@ -27,17 +27,18 @@ const MAX_FAILURES: u32 = 3;
 #[derive(Debug)]
 pub struct FileRestore {
     storage: Storage,
-    /// Folders that did not exist before.
+    /// Folders that did not exist before the restore.
     folders: Vec<PathBuf>,
-    /// The names of the files, each followed by a line break. One string saves memory, because a restore can have millions of files.
+    /// The names of the created files, each followed by a line break. A single string saves memory, because a restore can have millions of
+    /// files.
     created: String,
-    /// Temporary names, each with the final name.
+    /// The temporary names of files whose name was taken, each with its final name.
     staged: Vec<(String, String)>,
     count: u64,
 }
 
 impl FileRestore {
-    /// Creates the state of a restore without files.
+    /// Creates the state of a restore that has not created any files yet.
     pub fn new(storage: Storage) -> Self {
         let folders = storage.folder().map(missing_folders).unwrap_or_default();
         Self {
@@ -49,13 +50,13 @@ impl FileRestore {
         }
     }
 
-    /// Returns the number of files.
+    /// Returns the number of restored files, including files that the store already had.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Stores the next file of an archive. A file that the store already has with the same bytes is left unchanged. If cancelled,
-    /// [`FileRestore::roll_back`] removes the file.
+    /// Stores the next file of an archive. A file that the store already has with the same bytes is left unchanged. If this call is
+    /// cancelled, [`FileRestore::roll_back`] removes the file.
     ///
     /// # Errors
     /// Returns an error if the store or the archive fails.
@@ -88,7 +89,8 @@ impl FileRestore {
         };
         let mut upload = self.storage.create(&name).await.context("storing a file")?;
         if prefix.bytes > 0 {
-            // The archive cannot be read twice, so copy these bytes from the store, where they are the same.
+            // The beginning of the file was already read from the archive, which cannot be read twice. Copy it from the store, where the
+            // bytes are the same.
             let mut chunks = self.storage.read(stored, 0..prefix.bytes).await.context("reading a file")?;
             while let Some(chunk) = chunks.next().await {
                 upload.write(chunk.context("reading a file")?).await.context("storing a file")?;
@@ -136,8 +138,8 @@ impl FileRestore {
     /// Moves files with temporary names into place, which completes the restore.
     ///
     /// # Errors
-    /// Returns an error if the store fails; existing files with those names are then unchanged. The log names each file that is not in
-    /// place.
+    /// Returns an error if the store fails, in which case existing files with the final names are unchanged. The log names each file that
+    /// is not in place.
     pub async fn finish(self) -> anyhow::Result<()> {
         let (mut remaining, mut failures, mut first) = (0_u64, 0, None);
         for (staged, name) in &self.staged {
@@ -172,9 +174,9 @@ impl FileRestore {
         Ok(())
     }
 
-    /// Removes everything that was created.
+    /// Removes all files and folders that the restore created.
     pub async fn roll_back(self) {
-        // First wait until interrupted uploads have been cleaned up.
+        // First wait until interrupted uploads have been completed or removed.
         self.storage.drain().await;
         let names = self.created.lines().chain(self.staged.iter().map(|(staged, _)| staged.as_str()));
         let (mut remaining, mut failures, mut parents) = (0_u64, 0, BTreeSet::new());
@@ -196,7 +198,7 @@ impl FileRestore {
                 "failed to remove files that a failed restore left in the file store (files.url)"
             );
         }
-        // Interrupted uploads leave empty folders. Folders that contain something are not removed.
+        // Remove the empty folders that interrupted uploads leave. Folders that contain something are not removed.
         if let Some(folder) = self.storage.folder() {
             for parent in parents {
                 let _ = fs::remove_dir(folder.join(parent));
@@ -211,13 +213,13 @@ impl FileRestore {
 /// How much of a file in the archive equals the file in the store.
 #[derive(Debug, Default)]
 struct CommonPrefix {
-    /// Number of equal bytes from the beginning.
+    /// Number of equal bytes at the beginning of both files.
     bytes: u64,
-    /// The next chunk that was read from the archive. `None` if all bytes are equal, or nothing was compared.
+    /// The first chunk from the archive that differs from the file in the store. `None` if all bytes are equal, or nothing was compared.
     next: Option<Bytes>,
 }
 
-/// Returns the folders that would be created along with this one, innermost first.
+/// Returns `folder` and its ancestors that do not exist and would be created along with it, innermost first.
 fn missing_folders(folder: &Path) -> Vec<PathBuf> {
     let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
     folder.ancestors().take_while(is_missing).map(Path::to_owned).collect()

@@ -1,4 +1,4 @@
-//! The entries of an archive other than rows and files: their names and contents.
+//! Names and contents of the archive entries other than rows and files.
 
 use parley_storage::{Database, copy::Source};
 use serde::{Deserialize, Serialize};
@@ -19,9 +19,9 @@ pub const FILES: &str = "files/";
 pub struct Manifest {
     #[serde(rename = "form")]
     pub format_version: u32,
-    /// The version of the program.
+    /// The version of the program that wrote the archive.
     pub program: String,
-    /// When the backup was started.
+    /// When the backup was started, in RFC 3339 format.
     pub created_at: String,
     pub database: Source,
 }
@@ -33,16 +33,16 @@ pub struct FileCounts {
     pub files: u64,
     /// Number of files that the database refers to but the store did not have.
     pub missing: u64,
-    /// Number of files that had another size in the store than in the database, or could not be read. They are not in the archive.
+    /// Number of files whose size in the store differed from that in the database, or that could not be read. They are not in the archive.
     #[serde(default)]
     pub damaged: u64,
 }
 
-/// Checks that the migrations of the backup's database are a prefix of this program's, by name.
+/// Checks, by name, that the migrations of the backup's database are a prefix of this program's migrations.
 ///
 /// # Errors
-/// Returns [`BackupError::Newer`] if the database has a migration that this program does not have, and [`BackupError::Forked`] if it lacks
-/// one before its last.
+/// Returns [`BackupError::Newer`] if the database has a migration that this program does not have, and [`BackupError::Forked`] if the
+/// database lacks a migration of this program that precedes the database's last one.
 pub fn check_lineage(database: &Source) -> Result<(), BackupError> {
     if let Some(migration) = Database::unknown_migration(&database.migrations) {
         return Err(BackupError::Newer(migration));

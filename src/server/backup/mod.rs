@@ -1,5 +1,5 @@
-//! `parley backup` and `parley restore`: the database and its files as one archive, which can be written while a server is running, and
-//! restored while none is.
+//! `parley backup` and `parley restore`: the database and its files as one archive, which can be written while a server is running, but
+//! restored only while no server is running.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ fn rows_entry(table: &str, chunk: usize) -> String {
 /// Writes the database and its files to an archive. A server can be running meanwhile. The archive replaces `target` when it is complete.
 ///
 /// # Errors
-/// Returns an error if the database, a file or the archive cannot be read or written; `target` is then unchanged.
+/// Returns an error if the database, a file or the archive cannot be read or written, in which case `target` is unchanged.
 pub async fn backup(config: &Config, target: &Path) -> anyhow::Result<FileCounts> {
     let storage = Storage::new(&config_mapping::file_store(config)).context("files.url")?;
     let mut archive = Writer::create(target);
@@ -153,14 +153,14 @@ async fn copy_files(objects: Vec<Object>, storage: &Storage, archive: &mut Write
 enum Copied {
     /// The file is in the archive.
     Whole,
-    /// The store does not have it.
+    /// The store does not have the file.
     Missing,
-    /// It has the wrong size or cannot be read.
+    /// The file in the store has the wrong size or cannot be read.
     Damaged(String),
 }
 
-/// Copies a file if it has the size recorded in the database. An entry starts with its size, so nothing is written for a file of another
-/// size.
+/// Copies a file if it has the size recorded in the database. An archive entry begins with its size, so nothing is written for a file of
+/// another size.
 ///
 /// # Errors
 /// Returns an error if the store cannot be used, or if a file becomes unreadable after its entry was started.

@@ -28,16 +28,17 @@ use replace_error::ReplaceError;
 pub struct Restored {
     /// Number of logs, all of which have a new epoch.
     pub logs: u64,
-    /// Number of restored files, and of those that were missing when the archive was written.
+    /// Number of restored files, and of files that were missing or damaged when the archive was written.
     pub files: FileCounts,
 }
 
-/// Restores an archive. The database is replaced in a single step at the end. A failure or `stop` before that step removes what was
-/// created; in an empty PostgreSQL database, the tables remain, without rows. After that step, `stop` has no effect.
+/// Restores an archive. The database is replaced in a single step at the end. If the restore fails or `stop` is cancelled before that step,
+/// everything that was created is removed, except that the tables remain, without rows, in a PostgreSQL database that was empty. After that
+/// step, `stop` has no effect.
 ///
 /// # Errors
-/// Returns [`BackupError`], [`parley_storage::OpenError`], or an error if the archive is damaged or something cannot be written. The
-/// database and the store are then unchanged, unless the message says that the database was restored.
+/// Returns [`BackupError`], [`parley_storage::OpenError`], or an error if the archive is damaged or something cannot be written. In all of
+/// these cases, the database and the store are unchanged, unless the message says that the database was restored.
 pub async fn restore(config: &Config, archive: &Path, force: bool, stop: &CancellationToken) -> anyhow::Result<Restored> {
     #[cfg(feature = "faults")]
     parley_fault::turn_off(&config.fault.switch);
@@ -56,8 +57,8 @@ pub async fn restore(config: &Config, archive: &Path, force: bool, stop: &Cancel
             Err(error)
         }
         Err(ReplaceError::Replaced(error)) => {
-            // The files belong to the restored database. Only log a failure here, because the error that ended the restore matters more to
-            // the operator.
+            // The files belong to the restored database, so move them into place. Only log a failure to do so, because the error that ended
+            // the restore matters more to the operator.
             if let Err(files) = files.finish().await {
                 tracing::error!(error = format!("{files:#}"), "failed to move all restored files into place");
             }
@@ -82,7 +83,7 @@ impl LoadedDatabase {
     }
 }
 
-/// Performs all steps before the replacement, for which it reads the whole archive.
+/// Reads the whole archive and performs all steps of a restore before the database is replaced.
 async fn load(config: &Config, archive: &Path, force: bool, files: &mut FileRestore) -> anyhow::Result<(LoadedDatabase, FileCounts)> {
     let mut reader = Reader::open(archive);
     let manifest = read_manifest(&mut reader).await?;

@@ -1,10 +1,10 @@
-//! Database files before they are moved into place.
+//! Database files that are temporary until they are moved into place.
 
 use std::path::{Path, PathBuf};
 
 use crate::{config::Config, server::config_mapping};
 
-/// A database file that is removed when this is dropped.
+/// A temporary database file. The file, its journal and its lock are removed when this value is dropped.
 #[derive(Debug)]
 pub struct Temporary(pub PathBuf);
 

@@ -43,7 +43,7 @@ pub(super) async fn collectors(config: &Config) -> Vec<Finding> {
     found
 }
 
-/// Returns the address that the exporters connect to. The default port is that of the scheme, not OTLP's own.
+/// Returns the host and port to which the exporters connect. The default port is that of the URL's scheme, not that of OTLP.
 fn host_and_port(endpoint: &str) -> Option<(String, u16)> {
     let uri: http::Uri = endpoint.parse().ok()?;
     let port = uri.port_u16().or(match uri.scheme_str()? {

@@ -1,4 +1,4 @@
-//! Checks whether the database can be used, and for stored data that exceeds limits.
+//! Checks whether the database can be used, and whether stored data exceeds limits.
 
 use std::{path::Path, time::Duration};
 
@@ -8,16 +8,16 @@ use parley_storage::{Database, OpenError, Oversized, SchemaStatus};
 use super::{Finding, TIMEOUT, failed, passed, warning};
 use crate::{config::Config, server::config_mapping};
 
-/// Time limit of the search for rows that exceed their limits.
+/// Time limit for finding rows that exceed their limits.
 const SCAN_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The oldest supported PostgreSQL. Tests run on 15 and newer; 13 and 14 are not known to lack anything that is needed.
+/// The oldest supported major version of PostgreSQL. Tests run on 15 and newer; 13 and 14 are not known to lack anything that Parley needs.
 const MIN_POSTGRES_VERSION: i64 = 13;
 
 /// Clock difference in microseconds beyond which times look wrong to users.
 const MAX_CLOCK_DIFFERENCE: i64 = 1_000_000;
 
-/// Checks the database without creating one.
+/// Checks the configured database, but does not create one.
 pub(super) async fn database(config: &Config, found: &mut Vec<Finding>) {
     const SUBJECT: &str = "database";
     let settings = config_mapping::database(config);

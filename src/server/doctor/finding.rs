@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// Verdict of a check.
+/// The verdict of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// No problem.
+    /// The check found no problem.
     Passed,
-    /// Works, but might fail later.
+    /// What was checked works, but might fail later.
     Warning,
-    /// Does not work.
+    /// What was checked does not work.
     Failed,
 }
 
@@ -45,5 +45,5 @@ pub(super) fn failed(subject: &'static str, message: impl Into<String>) -> Findi
     }
 }
 
-/// Timeout for responses of other systems.
+/// How long a check waits for a response of another system.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use std::{
 use super::{Finding, passed, warning};
 use crate::config::Config;
 
-/// The permission bits of group and others.
+/// The permission bits for the group and for others.
 const GROUP_AND_OTHERS: u32 = 0o077;
 
 /// Checks the modes of the database file, the files that `SQLite` keeps next to it, and the folder of uploaded files, if they exist.

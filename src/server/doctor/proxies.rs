@@ -5,7 +5,7 @@ use crate::config::Config;
 
 const SUBJECT: &str = "proxies";
 
-/// nginx's default limit of a request body; other proxies allow more.
+/// nginx's default limit in bytes on the size of a request body. Other proxies allow more by default.
 const SMALLEST_BODY: u64 = 1024 * 1024;
 
 pub(super) fn proxies(config: &Config) -> Vec<Finding> {
@@ -32,7 +32,7 @@ fn trusted(config: &Config) -> Finding {
     )
 }
 
-/// Describes what a proxy must pass through for clients to reach the limits of this configuration.
+/// Describes what a proxy must let through so that clients can make full use of the configured limits.
 fn bodies(config: &Config) -> Finding {
     let http = (config.http.max_body_bytes as u64).max(config.files.max_bytes);
     let grpc = config.grpc.max_message_bytes as u64;

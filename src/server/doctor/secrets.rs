@@ -1,5 +1,5 @@
-//! Checks the files that hold secrets: those named by variables with the suffix `_FILE`, and the private key. Starting a server reads them
-//! too; this check also reports whether others can read them.
+//! Checks the files that hold secrets: those named by variables with the suffix `_FILE`, and the private key. Starting a server reads these
+//! files too, but this check also reports whether other users can read them.
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -9,13 +9,13 @@ use std::{
 use super::{Finding, failed, passed, warning};
 use crate::config::{Config, sources::CLIENT_VARIABLES};
 
-/// The permission bits of others. A group may read the files, because mounted secrets are often made readable for one.
+/// The permission bits for others. Those for the group are not checked, because mounted secrets are often made readable for a group.
 const OTHERS: u32 = 0o007;
 
-/// Variables that name files which contain no secret, or which are settings themselves.
+/// Variables that end in `_FILE` but are settings themselves, or name files that contain no secret.
 const NOT_SECRET: [&str; 3] = ["PARLEY_TLS_CERT_FILE", "PARLEY_TLS_KEY_FILE", "PARLEY_TLS_CLIENT_CA_FILE"];
 
-/// Checks each file that holds a secret. Returns nothing if there are none.
+/// Checks each file that holds a secret. Returns no findings if there are no such files.
 pub(super) fn secrets(config: &Config) -> Vec<Finding> {
     const SUBJECT: &str = "secrets";
     let mut files: Vec<(String, PathBuf)> = std::env::vars_os()

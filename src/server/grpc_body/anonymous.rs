@@ -1,4 +1,4 @@
-//! Delays for callers without a token: the pace at which their body is read, and their processing slot.
+//! Delays callers without a token: limits the pace at which their bodies are read, and makes their messages wait for a processing slot.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -12,19 +12,19 @@ use parley_admission::{
     rate_limit::{AnonymousLimits, BodyThrottle, ProcessingSlot},
 };
 
-/// Delays a caller without a token.
+/// The delays of a call without a token.
 pub(super) struct AnonymousPacing {
     limits: Arc<AnonymousLimits>,
     address: Option<ClientAddress>,
     pace: BodyThrottle,
     /// Whether the call takes a processing slot once its message has arrived.
     pub(super) takes_turn: bool,
-    /// The message that waits for its processing slot.
+    /// The message that waits for its processing slot, and the future that acquires the slot.
     waiting: Option<(Bytes, BoxFuture<'static, Option<ProcessingSlot>>)>,
 }
 
 impl AnonymousPacing {
-    /// Creates the state of a call from an address. The call takes no processing slot by default.
+    /// Creates the state for a call from `address`. By default, the call takes no processing slot.
     pub(super) fn new(limits: Arc<AnonymousLimits>, address: Option<ClientAddress>) -> Self {
         Self {
             limits,
@@ -40,7 +40,8 @@ impl AnonymousPacing {
         self.waiting.is_some()
     }
 
-    /// Records received bytes and, if it is complete, a message. Returns the message, or `None` if it must wait for its processing slot.
+    /// Records received bytes and, if one is complete, a message. Returns the message, or `None` if there is none or it must wait for its
+    /// processing slot.
     pub(super) fn received(&mut self, bytes: usize, message: Option<Bytes>) -> Option<Bytes> {
         self.pace.received(&self.limits, self.address, bytes);
         if message.is_some() && std::mem::take(&mut self.takes_turn) {

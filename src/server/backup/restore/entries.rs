@@ -9,20 +9,20 @@ use crate::server::backup::{
     manifest::{COMPLETE, FILES, FileCounts},
 };
 
-/// Maximum size in bytes of the small entries of an archive.
+/// Maximum size in bytes of the archive's JSON entries, which are read into memory.
 pub const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
 
-/// The kind of an entry other than the database.
+/// The kind of an archive entry that does not belong to the database.
 pub enum OtherEntry {
-    /// A file, which has been stored.
+    /// A file, which has been stored in the file store.
     File,
     /// The end of the archive.
     End(FileCounts),
-    /// Neither of these. No part of the entry has been read.
+    /// Neither a file nor the end of the archive. No part of the entry has been read.
     Unknown,
 }
 
-/// Restores a file, or reads the end of the archive.
+/// Restores a file, or reads the entry that ends the archive.
 pub async fn read_other_entry(reader: &mut Reader, name: &str, files: &mut FileRestore) -> anyhow::Result<OtherEntry> {
     if name == COMPLETE {
         let counts: FileCounts =

@@ -36,13 +36,13 @@ use crate::{
 const MAX_WAIT: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Rows that were loaded but not committed.
+/// A database whose rows were loaded but not committed.
 pub(super) struct LoadedDatabase {
     loading: Loading,
     sequences: Vec<Sequence>,
 }
 
-/// Loads the archive in a transaction.
+/// Loads the archive in a transaction, which [`LoadedDatabase::replace`] commits.
 ///
 /// # Errors
 /// Same as [`super::restore`].
@@ -72,7 +72,7 @@ pub(super) async fn load(
     migrated?;
 
     let mut loading = target.begin().await?;
-    // Check again: a server might have started before the tables were locked.
+    // Check the database again: a server might have started before the tables were locked.
     if parley_fault::is_on(Protection::RestoreLocks) {
         check_target(&loading.inspect().await?, force)?;
     }
@@ -99,7 +99,7 @@ pub(super) async fn load(
 }
 
 impl LoadedDatabase {
-    /// Commits the rows, then migrates the tables to this program's version.
+    /// Commits the rows, migrates the tables to this program's version, and returns the number of logs.
     pub(super) async fn replace(self, config: &Config) -> Result<u64, ReplaceError> {
         let committed = self.loading.commit(&self.sequences, Epoch::random().0).await;
         let (logs, target) = committed.map_err(|error| match error {
@@ -127,7 +127,7 @@ async fn migrate(target: &Target, config: &Config) -> anyhow::Result<()> {
     migrated.map_err(Into::into)
 }
 
-/// Returns the settings for connections of this restore.
+/// Returns the configuration for the database connections of a restore.
 fn storage_config(target: &Target, config: &Config) -> parley_storage::Config {
     parley_storage::Config {
         url: target.url().to_owned(),
@@ -135,8 +135,8 @@ fn storage_config(target: &Target, config: &Config) -> parley_storage::Config {
     }
 }
 
-/// Waits for connections that are closing, and returns what the database contains. PostgreSQL still lists connections for a moment after
-/// their clients have ended.
+/// Waits for other connections to close, and returns the state of the database. PostgreSQL still lists connections for a moment after their
+/// clients have ended.
 ///
 /// # Errors
 /// Returns an error if the database does not answer.
@@ -145,7 +145,7 @@ async fn wait_for_other_sessions(target: &mut Target, force: bool) -> anyhow::Re
     let mut is_reported = false;
     loop {
         let found = target.inspect().await?;
-        // Do not wait if it changes nothing: existing data is refused anyway, and `force` overrides the check.
+        // Do not wait if it would change nothing: a database with data is refused anyway, and `force` overrides the check.
         if found.sessions == 0 || found.holds_data || force || Instant::now() >= deadline {
             return Ok(found);
         }
@@ -194,7 +194,7 @@ fn table_of<'a>(tables: &'a [Table], entry: &str) -> Option<&'a Table> {
     tables.iter().find(|table| table.name == name)
 }
 
-/// Returns the next bytes of a table, whose rows can continue in the next entry.
+/// Returns the next bytes of a table's rows, which can continue in the next archive entry, or `None` at their end.
 async fn next_chunk(reader: &mut Reader, table: &str) -> anyhow::Result<Option<Bytes>> {
     loop {
         if let Some(bytes) = reader.next_chunk().await? {

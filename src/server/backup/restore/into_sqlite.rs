@@ -1,4 +1,4 @@
-//! Restores into a SQLite file: the archive's database is prepared next to it and then renamed over it.
+//! Restores into a SQLite file: the archive's database is prepared next to the file to be replaced and then renamed over it.
 
 use std::{
     fs,
@@ -86,7 +86,7 @@ pub(super) async fn load(
 }
 
 impl LoadedDatabase {
-    /// Replaces the file.
+    /// Replaces the database file and returns the number of logs.
     pub(super) async fn replace(self) -> Result<u64, ReplaceError> {
         // The old file must remain complete until the new one has its name, so apply the old file's journal first. If the old file cannot
         // be read, there is nothing to preserve.
@@ -101,7 +101,7 @@ impl LoadedDatabase {
     }
 }
 
-/// Replaces a database file. Removes its journal first, which must not be applied to the new file.
+/// Replaces a database file. First removes the journal of the old file, because it must not be applied to the new file.
 fn replace_file(restored: &Path, file: &Path) -> anyhow::Result<()> {
     for suffix in ["-wal", "-shm"] {
         let mut journal = file.as_os_str().to_owned();

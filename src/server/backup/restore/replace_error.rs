@@ -1,6 +1,6 @@
-//! Failures of the last step of a restore.
+//! Failures of the last step of a restore: replacing the database.
 
-/// A failure of the last step.
+/// A failure to replace the database, which is the last step of a restore.
 pub enum ReplaceError {
     /// The database was not replaced.
     NotReplaced(anyhow::Error),
