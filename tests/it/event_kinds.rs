@@ -69,7 +69,7 @@ fn kinds(contract: &str, head: &str) -> Vec<(String, String, String)> {
 /// The field of `Event.resource` that events of this kind set, with its type.
 fn resource<'a>(fields: &'a [Item], kind: &str) -> &'a Item {
     let of = |item: &&Item| {
-        let Some(kinds) = item.comment.strip_prefix("Of the ") else {
+        let Some(kinds) = item.comment.strip_prefix("Set in events of the ") else {
             return false;
         };
         let words = kinds.split([' ', ',']).filter(|word| word.contains('.'));
@@ -98,7 +98,7 @@ pub fn page() -> String {
          ## Common fields\n\n| field | meaning |\n|---|---|\n",
     );
     for item in &fields {
-        if !item.comment.starts_with("Of the ") && item.field().1 != "tombstone" {
+        if !item.comment.starts_with("Set in events of the ") && item.field().1 != "tombstone" {
             let _ = writeln!(page, "| `{}` | {} |", item.field().1, item.comment);
         }
     }
