@@ -53,7 +53,7 @@ pub async fn remove_expired_responses(db: Database, clock: Arc<Clock>, keep: Dur
         let removed = async { forget_keys(&db, clock.now().await?.minus(keep)).await };
         match db.with_long_timeout(removed).await {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "removed expired idempotent responses"),
+            Ok(count) => tracing::debug!(count, "removed expired idempotency records"),
             Err(error) => tracing::warn!(%error, "failed to remove expired idempotent responses; retrying later"),
         }
         if let Err(error) = db.with_long_timeout(forget_absent(&db)).await {
@@ -86,7 +86,7 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
     Ok(())
 }
 
-/// Reopens snoozed conversations that are due, and publishes pending changes to users and bots, until `stop` is cancelled.
+/// Until `stop` is cancelled, reopens snoozed conversations that are due and publishes pending changes of users and bots.
 pub async fn unsnooze(conversations: Conversations, outbox: Outbox, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(UNSNOOZE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {

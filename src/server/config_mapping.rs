@@ -300,7 +300,7 @@ fn discard_uploads(files: parley_domain::files::Files) -> parley_rest::DiscardUp
         let files = files.clone();
         Box::pin(async move {
             if let Err(error) = files.discard(&upload_ids).await {
-                tracing::warn!(%error, "failed to remove the files of a rejected form; they will be removed later");
+                tracing::warn!(%error, "failed to remove the files uploaded with a rejected multipart form; they will be removed later");
             }
         })
     })

@@ -36,7 +36,7 @@ pub async fn follow(db: Database, after: Duration, mut remaining: Duration, stop
             return Ok(());
         }
         remaining = db.in_time(decide(&db, after)).await.unwrap_or_else(|error| {
-            tracing::debug!(%error, "failed to read when cursor marks were introduced; retrying");
+            tracing::debug!(%error, "failed to read the time at which cursor marks were introduced; retrying");
             RETRY
         });
     }

@@ -266,8 +266,8 @@ pub struct Keep {
     pub events: u64,
 }
 
-/// Deletes events that are too old or too many, and returns their number. Checks the number only in accounts with an event since `since`,
-/// because no other account can have exceeded the limit since then.
+/// Deletes events that are older than the maximum age or exceed the maximum number per account, and returns how many were deleted. Counts
+/// the events only of accounts with an event since `since`, because no other account can have exceeded the maximum since then.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.

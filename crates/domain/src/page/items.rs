@@ -12,7 +12,7 @@ pub enum SortValue {
     Int(i64),
     /// A string.
     Text(String),
-    /// One value per sort key, if there are several.
+    /// The values of a list that is sorted by several keys, one per key.
     Many(Vec<SortValue>),
 }
 

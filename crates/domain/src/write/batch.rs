@@ -222,7 +222,7 @@ impl<B: BatchStore> WriterShard<B> {
                 traceparent: String::new(),
             };
             if let Err(error) = self.run_operation(call, operation).await {
-                tracing::warn!(%account, %error, failure, "a follow-up operation after a batch failed; it is not retried");
+                tracing::warn!(%account, %error, failure, "failed to run a follow-up operation of a committed batch; not retrying");
             }
         }
     }

@@ -389,10 +389,10 @@ impl OpenSubscription {
         })
     }
 
-    /// Adds the cache keys to a response with events about labels, teams or inboxes. Each subscriber reads its own keys because they depend
-    /// on its access; this costs less than reading the lists, which a dashboard does when a key has changed. If the keys cannot be read at
-    /// the moment, the events are sent without them, and the stream ends shortly after, at a random time, because a client that reconnects
-    /// reads the lists.
+    /// Adds the cache keys to a response that contains events about labels, teams or inboxes. The keys are read for each subscriber,
+    /// because they depend on its access. If reading them fails temporarily, the events are sent without keys, and the stream ends after a
+    /// random delay, which spreads out the reconnects: a client that reconnects reads the lists.
+    ///
     /// # Errors
     /// Returns the status that ends the stream if the caller has lost access.
     async fn add_cache_keys(&mut self, response: &mut pb::SubscribePubsubResponse) -> Result<(), Status> {

@@ -264,7 +264,8 @@ impl Reader<'_> {
             let held = double as i128;
             return Ok(held == i128::from(integer));
         }
-        // The exact expansion of a large double has neither a fraction nor an exponent, so a literal with either cannot be equal to it.
+        // The digits of the literal are compared with those of the double, which are written without a fraction and an exponent. A literal
+        // with either counts as inexact, even if it is numerically equal.
         if literal.contains(['.', 'e', 'E']) {
             return Ok(false);
         }

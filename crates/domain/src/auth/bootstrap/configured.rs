@@ -41,7 +41,7 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
     if !config.token.is_empty() && !matches!(secret_status(db, &config.token).await?, SecretStatus::Valid(_)) {
         tracing::warn!(
             setting = "bootstrap.token",
-            "ignored: no valid token has this value, and the setting takes effect only when the database is empty; \
+            "ignoring the configured token: no valid token has this value, and the setting takes effect only when the database is empty; \
              `parley token create --offline --kind user` creates an administrator's token"
         );
     }
@@ -50,7 +50,7 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
         if named.count(db).await? == 0 {
             tracing::warn!(
                 setting = "bootstrap.inbox_identifier",
-                "ignored: no inbox has this identifier, and the setting takes effect only when the database is empty; create the inbox with `parley inbox create`"
+                "ignoring the configured inbox: no inbox has this identifier, and the setting takes effect only when the database is empty; create the inbox with `parley inbox create`"
             );
         }
     }
@@ -62,14 +62,14 @@ pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Res
         SecretStatus::Valid(_) => {
             tracing::warn!(
                 setting = "bootstrap.platform_token",
-                "ignored: a token of a different kind already has this value; choose another value"
+                "ignoring the configured platform token: a token of a different kind already has this value; choose another value"
             );
             Ok(false)
         }
         SecretStatus::Ended => {
             tracing::warn!(
                 setting = "bootstrap.platform_token",
-                "ignored: the token with this value was revoked or has expired; choose another value"
+                "ignoring the configured platform token: the token with this value was revoked or has expired; choose another value"
             );
             Ok(false)
         }

@@ -15,7 +15,7 @@ pub struct Shape {
     pub contacts: bool,
     /// Whether the statement stores responses for idempotency keys.
     pub keys: bool,
-    /// Whether to omit the claim of the counters, for the test that shows what the claim protects against.
+    /// Whether to skip the lock on the row of the account's counters. Set only by the test that shows which race the lock prevents.
     pub unlocked: bool,
 }
 
