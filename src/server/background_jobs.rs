@@ -54,7 +54,7 @@ pub async fn remove_expired_responses(db: Database, clock: Arc<Clock>, keep: Dur
         match db.with_long_timeout(removed).await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "removed expired idempotency records"),
-            Err(error) => tracing::warn!(%error, "failed to remove expired idempotent responses; retrying later"),
+            Err(error) => tracing::warn!(%error, "failed to remove expired idempotency records; retrying later"),
         }
         if let Err(error) = db.with_long_timeout(forget_absent(&db)).await {
             tracing::warn!(%error, "failed to remove expired presence records; retrying later");
