@@ -12,19 +12,19 @@ use crate::checks::runner::Runner;
 
 /// A check that runs in the background, with its output in a file.
 #[derive(Debug)]
-pub struct Background {
+pub struct Background<T> {
     name: &'static str,
     log: PathBuf,
-    /// None if only the plan is printed.
-    thread: Option<JoinHandle<Result<()>>>,
+    /// `None` if only the plan is printed.
+    thread: Option<JoinHandle<Result<T>>>,
 }
 
-impl Background {
+impl<T: Default + Send + 'static> Background<T> {
     /// Begins a check in the background. If this process ends before [`Background::finish`], the commands of the check are stopped.
     ///
     /// # Errors
     /// Returns an error if the log cannot be created.
-    pub fn begin(runner: &Runner, name: &'static str, check: fn(&Runner) -> Result<()>) -> Result<Self> {
+    pub fn begin(runner: &Runner, name: &'static str, check: fn(&Runner) -> Result<T>) -> Result<Self> {
         let log = runner.settings.root.join(format!("target/{name}.log"));
         runner.note(format!("{name} begins; its output is in target/{name}.log until it ends"));
         let mut thread = None;
@@ -46,17 +46,17 @@ impl Background {
         Ok(Self { name, log, thread })
     }
 
-    /// Waits for the check and prints its output.
+    /// Waits for the check, prints its output, and returns its result.
     ///
     /// # Errors
     /// Returns an error if the check failed.
-    pub fn finish(self, runner: &Runner) -> Result<()> {
+    pub fn finish(self, runner: &Runner) -> Result<T> {
         runner.stage(format!("waiting for {}", self.name));
-        let Some(thread) = self.thread else { return Ok(()) };
+        let Some(thread) = self.thread else { return Ok(T::default()) };
         let ended = thread.join();
         runner.print(fs::read(&self.log)?);
         match ended {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => bail!("{} failed; its output is above", self.name),
             Err(_) => bail!("{} panicked; its output is above", self.name),
         }

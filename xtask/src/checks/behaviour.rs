@@ -89,20 +89,27 @@ pub fn check_core(runner: &Runner) -> Result<()> {
         .run()
 }
 
-/// Runs one test program (`target` is `--test=NAME`), repeats a small number of failed tests alone, and returns those that passed then. They do not fail the run,
-/// but are listed at its end: each is a defect of the test or of the program (decision 0011).
-pub fn run_repeating(runner: &Runner, target: &str) -> Result<Vec<String>> {
+/// Runs one test program (`target` is `--test=NAME`) and returns its failed tests, which are few enough to be repeated.
+pub fn run(runner: &Runner, target: &str) -> Result<Vec<String>> {
     let step = cargo::test(runner).args([target, "--", "--test-threads", &runner.settings.threads]);
     let (is_passed, output) = step.shown_output()?;
     if is_passed {
         return Ok(Vec::new());
     }
-    let failed = repeatable(&output).with_context(|| format!("{target} failed"))?;
+    repeatable(&output).with_context(|| format!("{target} failed"))
+}
+
+/// Repeats failed tests of a test program alone. Those that pass then do not fail the run, but are listed at its end: each is a defect of the
+/// test or of the program (decision 0011).
+pub fn repeat(runner: &Runner, target: &str, failed: &[String]) -> Result<()> {
+    if failed.is_empty() {
+        return Ok(());
+    }
     let names = failed.join(" ");
     runner.stage(format!("alone: {names}"));
     let step = cargo::test(runner)
         .args([target, "--", "--exact", "--test-threads", "1"])
-        .args(&failed);
+        .args(failed);
     let (is_passed, output) = step.shown_output()?;
     ensure!(is_passed, "failed twice, among: {names}");
     let result = format!("test result: ok. {} passed;", failed.len());
@@ -110,7 +117,7 @@ pub fn run_repeating(runner: &Runner, target: &str) -> Result<Vec<String>> {
         output.lines().any(|line| line.starts_with(&result)),
         "could not be repeated: {names}"
     );
-    Ok(failed)
+    Ok(())
 }
 
 /// Returns the failed tests in the output of a test program, or `None` if they are too many or not all known by name.

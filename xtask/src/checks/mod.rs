@@ -133,6 +133,12 @@ fn select(runner: &Runner, arguments: &[String]) -> Result<Vec<String>> {
     Ok(Vec::new())
 }
 
+/// The behaviour tests, as an argument of Cargo.
+const BEHAVIOUR: &str = "--test=it";
+
+/// The tests that kill processes and cut connections, as an argument of Cargo.
+const CRASHES: &str = "--test=durability";
+
 fn run_all(runner: &Runner) -> Result<Vec<String>> {
     // In the background, because it mostly waits for the network.
     let prepare = Background::begin(runner, "prepare", install_tools)?;
@@ -150,11 +156,12 @@ fn run_all(runner: &Runner) -> Result<Vec<String>> {
     runner.stage("tests: unit tests");
     cargo::test(runner).args(["--lib", "--bins", "--examples"]).run()?;
     runner.stage("tests: behaviour");
-    let mut unreliable = behaviour::run_repeating(runner, "--test=it")?;
-    runner.stage("tests: crashes and partitions");
-    unreliable.extend(behaviour::run_repeating(runner, "--test=durability")?);
-    others.finish(runner)?;
-    Ok(unreliable)
+    let mut failed = behaviour::run(runner, BEHAVIOUR)?;
+    behaviour::repeat(runner, BEHAVIOUR, &failed)?;
+    let failed_crashes = others.finish(runner)?;
+    behaviour::repeat(runner, CRASHES, &failed_crashes)?;
+    failed.extend(failed_crashes);
+    Ok(failed)
 }
 
 /// Installs all tools in advance. Later calls of the same functions find them installed.
@@ -178,15 +185,17 @@ fn install_tools(runner: &Runner) -> Result<()> {
     client_libraries::need_clients(runner)
 }
 
-/// Checks with other programs and libraries.
-fn check_others(runner: &Runner) -> Result<()> {
+/// Checks with other programs and libraries, then the crash tests, which mostly wait. Returns the failed crash tests.
+fn check_others(runner: &Runner) -> Result<Vec<String>> {
     languages::check_languages(runner)?;
     packaging::check_packaging(runner)?;
     languages::check_clients(runner, &[])?;
     languages::check_openapi(runner, 40)?;
     languages::check_generated_clients(runner)?;
     languages::check_proxies(runner)?;
-    measurements::check_fuzz(runner, 10)
+    measurements::check_fuzz(runner, 10)?;
+    runner.stage("tests: crashes and partitions");
+    behaviour::run(runner, CRASHES)
 }
 
 fn run_fast(runner: &Runner) -> Result<()> {
