@@ -157,7 +157,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 

@@ -188,9 +188,9 @@ fn secrets_do_not_appear_in_errors_or_debug_output() {
             ("PARLEY_BOOTSTRAP_TOKEN", "hunter2hunter2hunter2hunter2"),
         ]))
         .unwrap();
-        let shown = format!("{config:?}");
-        assert!(shown.contains("***") && !shown.contains("hunter2"), "{shown}");
-        assert!(shown.contains("/parley"), "{shown}");
+        let debug = format!("{config:?}");
+        assert!(debug.contains("***") && !debug.contains("hunter2"), "{debug}");
+        assert!(debug.contains("/parley"), "{debug}");
     }
 }
 
@@ -261,8 +261,8 @@ fn deprecated_key_is_accepted_from_every_source() {
             (config.writer.shards, config.deprecated_keys),
             (shards, deprecated_writer_lanes(&source, false))
         );
-        let shown = settings(&sources).unwrap();
-        let setting = shown.iter().find(|setting| setting.key == "writer.shards").unwrap();
+        let listed = settings(&sources).unwrap();
+        let setting = listed.iter().find(|setting| setting.key == "writer.shards").unwrap();
         assert_eq!((&setting.value, &setting.source), (&shards.to_string(), &source));
     }
     assert!(Config::load(&Sources::default()).unwrap().deprecated_keys.is_empty());
@@ -308,7 +308,7 @@ fn fault_switch_requires_the_feature() {
 
 #[test]
 fn passwords_in_urls_are_hidden() {
-    for (url, shown) in [
+    for (url, expected) in [
         ("", ""),
         ("sqlite://parley.db", "sqlite://parley.db"),
         ("nats://TOKEN@host:4222", "nats://***@host:4222"),
@@ -320,6 +320,6 @@ fn passwords_in_urls_are_hidden() {
         ("postgres://u:p/w@x@h1,h2/d", "postgres://u:***@h1,h2/d"),
         ("http://u:pw@collector:4317", "http://u:***@collector:4317"),
     ] {
-        assert_eq!(without_password(url), shown);
+        assert_eq!(without_password(url), expected);
     }
 }

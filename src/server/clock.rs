@@ -129,8 +129,8 @@ mod tests {
         for seconds in [1, 2, 50, 4000, 4001] {
             let later = SECOND * seconds;
             // Runs slightly fast.
-            let shown = wall.plus(later + later / 100);
-            assert_eq!(local.observe(shown, at + later), shown);
+            let observed = wall.plus(later + later / 100);
+            assert_eq!(local.observe(observed, at + later), observed);
         }
     }
 

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_right_most_address_that_no_trusted_proxy_has() {
+    fn takes_the_rightmost_untrusted_address() {
         let from = |pairs: &[(&'static str, &str)]| resolve("10.0.0.0/8, 2001:db8::/32", "10.0.0.1", pairs);
         assert_eq!(from(&[("x-forwarded-for", "192.0.2.7")]), "192.0.2.7");
         assert_eq!(from(&[("x-forwarded-for", "1.1.1.1, 192.0.2.7:4711, 10.9.9.9")]), "192.0.2.7");
@@ -231,19 +231,19 @@ mod tests {
     }
 
     #[test]
-    fn ignores_headers_of_a_peer_that_is_not_trusted() {
+    fn ignores_headers_of_untrusted_peers() {
         assert_eq!(resolve("10.0.0.0/8", "192.0.2.9", &[("x-forwarded-for", "1.1.1.1")]), "192.0.2.9");
     }
 
     #[test]
-    fn names_the_entry_that_is_no_network() {
+    fn reports_the_invalid_network_entry() {
         assert_eq!(TrustedProxies::parse("10.0.0.0/8, ten").unwrap_err(), "ten");
         assert!(TrustedProxies::parse(" ").unwrap().is_empty());
     }
 
     proptest! {
         #[test]
-        fn reads_any_header(x in "[ -~]{0,200}", rfc in "[ -~]{0,200}") {
+        fn entries_of_the_client_do_not_change_the_address(x in "[ -~]{0,200}", rfc in "[ -~]{0,200}") {
             // The client cannot choose the charged address by writing entries to the left of the proxy's own.
             let x = format!("{x},192.0.2.7");
             prop_assert_eq!(resolve("10.0.0.0/8", "10.0.0.1", &[("x-forwarded-for", &x)]), "192.0.2.7");

@@ -36,7 +36,7 @@ fn bearer(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn shown(pairs: &[(&'static str, &'static str)]) -> Option<String> {
+    fn token(pairs: &[(&'static str, &'static str)]) -> Option<String> {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, value.parse().unwrap());
@@ -45,24 +45,24 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_token_in_each_header() {
-        assert_eq!(shown(&[("api_access_token", "a")]).unwrap(), "a");
-        assert_eq!(shown(&[("api-access-token", "b")]).unwrap(), "b");
-        assert_eq!(shown(&[("authorization", "bearer  c ")]).unwrap(), "c");
-        assert_eq!(shown(&[("authorization", "Bearer c")]).unwrap(), "c");
+    fn reads_the_token_from_each_header() {
+        assert_eq!(token(&[("api_access_token", "a")]).unwrap(), "a");
+        assert_eq!(token(&[("api-access-token", "b")]).unwrap(), "b");
+        assert_eq!(token(&[("authorization", "bearer  c ")]).unwrap(), "c");
+        assert_eq!(token(&[("authorization", "Bearer c")]).unwrap(), "c");
         for other in ["Basic c", "Bearer", "Bearer ", "Bearerc", "c", ""] {
-            assert_eq!(shown(&[("authorization", other)]), None, "{other:?}");
+            assert_eq!(token(&[("authorization", other)]), None, "{other:?}");
         }
-        assert_eq!(shown(&[("api_access_token", " ")]), None);
+        assert_eq!(token(&[("api_access_token", " ")]), None);
     }
 
     #[test]
-    fn follows_the_precedence() {
+    fn follows_header_precedence() {
         let [a, b, c] = [("api_access_token", "a"), ("api-access-token", "b"), ("authorization", "Bearer c")];
-        assert_eq!(shown(&[c, b, a]).unwrap(), "a");
-        assert_eq!(shown(&[c, b]).unwrap(), "b");
-        assert_eq!(shown(&[("api_access_token", ""), ("api-access-token", " "), c]).unwrap(), "c");
-        assert_eq!(shown(&[("authorization", "Basic x"), c]).unwrap(), "c");
-        assert_eq!(shown(&[("api_access_token", ""), a]).unwrap(), "a");
+        assert_eq!(token(&[c, b, a]).unwrap(), "a");
+        assert_eq!(token(&[c, b]).unwrap(), "b");
+        assert_eq!(token(&[("api_access_token", ""), ("api-access-token", " "), c]).unwrap(), "c");
+        assert_eq!(token(&[("authorization", "Basic x"), c]).unwrap(), "c");
+        assert_eq!(token(&[("api_access_token", ""), a]).unwrap(), "a");
     }
 }

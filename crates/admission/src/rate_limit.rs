@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_inboxes_have_rates_of_their_own() {
+    fn addresses_and_inboxes_have_separate_rates() {
         let rates = |sessions| Rates {
             sessions,
             ..Rates::default()
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_counted_together() {
+    fn bytes_of_all_calls_count_toward_the_rate() {
         let rates = Rates {
             bytes: 10 * 1024,
             ..Rates::default()
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_authentications_end_lookups_for_a_while() {
+    fn repeated_authentication_failures_suspend_lookups() {
         let limits = AnonymousLimits::new(Config {
             failed_authentications: 2,
             ..Config::default()
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_addresses_are_bounded() {
+    fn blocked_address_count_is_bounded() {
         let limits = AnonymousLimits::new(Config {
             failed_authentications: 1,
             ..Config::default()

@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_body_always_has_room() {
+    fn largest_body_is_always_accepted() {
         let memory = RequestMemory::new(0, 1000);
         let stranger = MemoryShare::Anonymous(None);
         assert_eq!(memory.charge(stranger).add(1000), Ok(()));

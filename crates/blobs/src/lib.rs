@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_is_read_in_pieces_and_removed() {
+    async fn written_file_is_read_in_ranges_and_removed() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("file:{}", folder.path().join("files").display());
         let storage = Storage::new(&Config { url }).unwrap();
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_broken_off_leaves_nothing() {
+    async fn aborted_upload_leaves_no_files() {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::new(&Config {
             url: format!("file:{}", folder.path().display()),
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_that_cannot_be_made_is_told_when_it_is_needed() {
+    async fn unusable_folder_is_reported_on_first_use() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let url = format!("file:{}/below", file.path().display());
         let storage = Storage::new(&Config { url }).unwrap();
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn other_urls_are_refused() {
+    fn rejects_invalid_urls() {
         for url in ["", "file:", "ftp://x", "s3://", "s3:///prefix"] {
             assert!(Storage::new(&Config { url: url.to_owned() }).is_err(), "{url}");
         }

@@ -183,7 +183,7 @@ mod tests {
     static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn a_heavy_step_leaves_the_worker_to_other_tasks() {
+    async fn heavy_step_does_not_block_other_tasks() {
         let _alone = ALONE.lock().await;
         enable();
         let (sender, receiver) = std::sync::mpsc::channel();

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_of_inboxes_differ_whatever_their_order() {
+    fn inbox_fingerprint_ignores_order() {
         let of = |ids: &[i64]| fingerprint(&ids.iter().copied().map(InboxId).collect::<Vec<_>>());
         assert_eq!(of(&[2, 1]), of(&[1, 2]));
         assert_ne!(of(&[1, 2]), of(&[1, 3]));

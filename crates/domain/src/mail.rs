@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn without_a_url_there_is_no_mailer_and_bad_ones_are_told() {
+    async fn empty_url_disables_mail_and_invalid_settings_are_rejected() {
         let new = |url: &str, from: &str| {
             Mailer::new(&Config {
                 url: url.to_owned(),

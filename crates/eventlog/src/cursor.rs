@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_costs_six_bytes() {
+    fn mark_takes_six_bytes() {
         let cursor = Cursor {
             account: AccountId(1),
             epoch: Epoch(0xdead_beef),

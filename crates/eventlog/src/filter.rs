@@ -197,7 +197,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn memory_and_sql_agree(entries in entries(), filter in filters()) {
+        fn memory_and_sql_filters_agree(entries in entries(), filter in filters()) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let found: Vec<Seq> = runtime.block_on(async {
                 let mut options = sea_orm::ConnectOptions::new("sqlite::memory:");

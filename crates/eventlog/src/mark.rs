@@ -102,7 +102,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_mark_is_read_from_the_first_bytes_of_its_event(at in any::<i64>(), account in 1..i64::MAX, seq in 1..i64::MAX) {
+        fn mark_is_decoded_from_the_event_prefix(at in any::<i64>(), account in 1..i64::MAX, seq in 1..i64::MAX) {
             let mark = Mark::random(Micros(at));
             let payload = payload(format!("{mark}-{account}-{seq}"));
             prop_assert_eq!(Mark::of_payload(&payload[..PREFIX_BYTES.min(payload.len())]), Some(mark));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_an_earlier_release_has_its_epoch_as_mark() {
+    fn legacy_event_uses_its_epoch_as_mark() {
         let [first, second] = ["deadbeef-1-40", "deadbeef-1-41"].map(|id| Mark::of_payload(&payload(id.to_owned())));
         assert_eq!(first, Some(Mark(0xdead_beef)));
         assert_eq!(first, second);

@@ -326,8 +326,8 @@ mod tests {
             let from = from.min(next - 1);
             let filter = Filter { kinds: Some(kind).filter(|kind| *kind > 0).into_iter().collect(), ..Filter::default() };
             let seen = read_all(&tail, &filter, from, capacity).unwrap();
-            let wanted: Vec<u64> = (from + 1..next).filter(|seq| kind == 0 || seq % 3 + 1 == i64::from(kind)).map(i64::cast_unsigned).collect();
-            prop_assert_eq!(seen.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), wanted);
+            let expected: Vec<u64> = (from + 1..next).filter(|seq| kind == 0 || seq % 3 + 1 == i64::from(kind)).map(i64::cast_unsigned).collect();
+            prop_assert_eq!(seen.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), expected);
             let mut prev = from.cast_unsigned();
             for (claimed, seq) in seen {
                 prop_assert_eq!(claimed, prev);

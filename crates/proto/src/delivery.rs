@@ -97,7 +97,7 @@ mod tests {
     use crate as pb;
 
     #[test]
-    fn a_delivery_put_together_decodes_as_one_encoded_whole() {
+    fn assembled_delivery_decodes_like_an_encoded_one() {
         for prev_seq in [0, 1, 300] {
             let event = pb::Event {
                 event_id: "e".repeat(200),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_to_a_consumer_decodes_as_one_encoded_whole() {
+    fn consumer_delivery_decodes_like_an_encoded_one() {
         let delivery = pb::SubscribeResponse {
             bookmark: Some(pb::Bookmark {
                 seq: 300,
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_but_the_unspecified_one_has_a_name() {
+    fn every_specified_kind_has_a_name() {
         for number in 1..=42 {
             let kind = EventKind::try_from(number).unwrap();
             assert!(kind.event_name().contains('.'), "{kind:?}");

@@ -22,7 +22,7 @@ mod tests {
     use crate as pb;
 
     #[test]
-    fn an_answer_is_asked_for_its_cursor() {
+    fn reads_the_cursor_of_a_response() {
         let answer = pb::DeleteLabelResponse {
             cursor: Bytes::from_static(b"cursor"),
         };

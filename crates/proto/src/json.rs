@@ -131,7 +131,7 @@ mod tests {
     use crate::samples;
 
     #[test]
-    fn a_message_with_its_resource() {
+    fn renders_a_message_resource() {
         let rendered = delivery(&samples::message("Hello"));
         let expected = json!({
             "cursor": "Cgs", "prev_seq": 41, "event_id": "e-42", "account_id": 1, "seq": 42, "transaction_id": 41,
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_before_and_after_and_an_unknown_kind_by_its_name() {
+    fn renders_changes_and_unknown_kinds() {
         let mut sample = samples::status_changed();
         if let Some(event) = &mut sample.event {
             event.kind = 250;

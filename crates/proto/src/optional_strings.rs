@@ -29,7 +29,7 @@ mod tests {
     use crate::{Contact, CreateContactRequest};
 
     #[test]
-    fn optional_strings_are_accessed_by_the_names_of_the_contract() {
+    fn optional_strings_are_accessed_by_field_name() {
         let mut contact = Contact {
             email: Some("ana@example.org".to_owned()),
             ..Contact::default()
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn optional_strings_have_the_comments_of_the_contract() {
+    fn optional_strings_have_contract_comments() {
         let names: Vec<_> = CreateContactRequest::OPTIONAL_STRINGS.iter().map(|string| string.name).collect();
         assert_eq!(names[..3], ["email", "phone_number", "identifier"]);
         assert_eq!(

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_are_found_by_their_paths() {
+    fn finds_methods_by_path() {
         let method = |path| super::method(path).map(|method| (method.path, method.needs_token()));
         let label = Some(("parley.v1.LabelsService/GetLabel", true));
         assert_eq!(method("/parley.v1.LabelsService/GetLabel"), label);

@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn maps_that_are_too_deep_or_too_large_are_omitted_and_named() {
+    fn oversized_maps_are_omitted_and_reported() {
         for map in [
             nested(33),
             nested(60),
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_clients_cannot_render_become_the_nearest_that_they_can() {
+    fn unrepresentable_times_are_clamped() {
         for (seconds, sent) in [
             (1_795_988_101_000, 253_402_300_799),
             (253_402_300_800, 253_402_300_799),
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_written_is_left_alone() {
+    fn maps_within_the_limits_are_unchanged() {
         for map in [
             nested(LEVELS),
             json!({"a": "x".repeat(60_000)}),
@@ -398,7 +398,7 @@ mod tests {
         }
 
         #[test]
-        fn levels_are_counted_as_when_writing(levels_of in 1..24_usize, list in any::<bool>()) {
+        fn nesting_is_counted_as_on_write(levels_of in 1..24_usize, list in any::<bool>()) {
             let map = (1..levels_of).fold(json!({"a": 1}), |inner, _| if list { json!({"a": [inner]}) } else { json!({ "a": inner }) });
             let wire = structure(&map).unwrap().encode_to_vec();
             let size = AttributeSize::of(&map);

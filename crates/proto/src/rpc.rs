@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn page_tokens_ignore_the_extent_of_a_page() {
+    fn page_tokens_ignore_paging_fields() {
         let mut request = pb::ListConversationsRequest {
             account_id: 1,
             skip: 3,

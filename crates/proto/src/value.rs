@@ -215,7 +215,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn attribute_sizes_are_those_of_the_encoded_struct(map in prop::collection::btree_map("[a-z]{0,8}", json_value(), 0..6)) {
+        fn attribute_size_equals_the_encoded_size(map in prop::collection::btree_map("[a-z]{0,8}", json_value(), 0..6)) {
             let map = Json::Object(map.into_iter().collect());
             let encoded = structure(&map).map_or(0, |wire| prost::Message::encoded_len(&wire));
             prop_assert_eq!(attribute_limits::AttributeSize::of(&map).wire, encoded);
@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_come_back_as_integers() {
+    fn whole_numbers_round_trip_as_integers() {
         let json = json!({"n": 3, "x": 0.5, "big": 9_007_199_254_740_991_i64, "list": [1, {"deep": -2}], "none": null});
         let back = object(&structure(&json).unwrap()).unwrap();
         assert_eq!(Json::Object(back), json);
     }
 
     #[test]
-    fn times_end_with_the_years_that_a_timestamp_holds() {
+    fn times_beyond_the_timestamp_range_are_rejected() {
         let at = |seconds, nanos| micros(&Timestamp { seconds, nanos });
         assert_eq!(at(-62_135_596_800, 0), Some(Micros::MIN));
         assert_eq!(at(253_402_300_799, 999_999_999), Some(Micros::MAX));
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_cannot_hold_is_named() {
+    fn values_json_cannot_represent_are_reported() {
         let inner = Struct {
             fields: [(
                 "b".to_owned(),
@@ -283,7 +283,7 @@ mod tests {
         }
 
         #[test]
-        fn every_stored_time_can_be_sent(at in any::<i64>()) {
+        fn stored_times_are_representable(at in any::<i64>()) {
             prop_assert_eq!(micros(&timestamp(Micros(at))), Some(Micros(at).clamp(Micros::MIN, Micros::MAX)));
         }
     }

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_and_objects_are_counted() {
+    fn limits_elements_and_objects() {
         assert_eq!(contact(list(vec![value(Is::BoolValue(true)); 50_000])), Ok(()));
         assert_eq!(
             contact(list(vec![Value::default(); ELEMENTS])),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_and_packed_numbers_are_counted() {
+    fn limits_messages_and_packed_numbers() {
         let mut bytes = pb::BatchCreateMessagesRequest::default().encode_to_vec();
         // Field 3, `messages`, empty.
         bytes.extend_from_slice(&[0x1a, 0].repeat(MESSAGES + 10_000));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_and_answers_are_not_walked() {
+    fn texts_and_responses_are_not_scanned() {
         let text = pb::CreateContactRequest {
             name: " ".repeat(1_000_000),
             ..Default::default()
@@ -221,7 +221,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_walked_to_an_end(bytes in proptest::collection::vec(proptest::num::u8::ANY, SMALL + 1..SMALL + 200)) {
+        fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, SMALL + 1..SMALL + 200)) {
             let _ = check::<pb::BatchCreateMessagesRequest>(&bytes);
         }
     }

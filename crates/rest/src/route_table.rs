@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_every_route_that_is_declared() {
+    fn finds_every_declared_route() {
         let table = RouteTable::new();
         assert!(table.iter().count() > 100, "the table is whole");
         for (method, path) in table.iter() {
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn matches_as_the_server_routes() {
+    fn matches_like_the_router() {
         const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
         let table = RouteTable::new();
         for (method, path, found) in [

@@ -67,7 +67,7 @@ async fn unknown_routes_are_404() {
 }
 
 #[tokio::test]
-async fn bodies_are_read_before_anything_else() {
+async fn bodies_are_checked_before_the_call() {
     assert_eq!(
         send(Method::POST, "/api/v1/accounts/1/contacts.json", "{").await,
         (StatusCode::BAD_REQUEST, json!({ "status": 400, "error": "Bad Request" }))
@@ -84,7 +84,7 @@ async fn bodies_are_read_before_anything_else() {
 
 /// Pages must be able to read server errors too.
 #[tokio::test]
-async fn faults_can_be_read_by_pages_of_every_origin() {
+async fn public_server_errors_allow_any_origin() {
     for (path, allowed) in [("/public/api/v1/inboxes/x", Some("*")), ("/api/v1/profile", None)] {
         let request = Request::get(path)
             .header("origin", "https://a.example")
@@ -102,7 +102,7 @@ async fn faults_can_be_read_by_pages_of_every_origin() {
 
 /// There are no services, so a request that is routed gets 500 and not 404.
 #[tokio::test]
-async fn suffixes_and_put_are_tolerated() {
+async fn accepts_format_suffixes_and_put() {
     for (method, path) in [
         (Method::GET, "/api/v1/profile.json"),
         (Method::GET, "/api/v1/accounts/1/contacts/7.json"),
@@ -242,7 +242,7 @@ async fn description() -> Json {
 }
 
 #[tokio::test]
-async fn every_operation_has_an_id_of_its_own() {
+async fn operation_ids_are_unique() {
     let document = description().await;
     let paths = document["paths"].as_object().unwrap();
     let operations: Vec<_> = paths.values().flat_map(|path| path.as_object().unwrap().values()).collect();
@@ -256,7 +256,7 @@ async fn every_operation_has_an_id_of_its_own() {
 
 /// Code generators drop case and punctuation, so names must differ in their letters and digits.
 #[tokio::test]
-async fn no_names_collide_for_generators() {
+async fn generated_names_do_not_collide() {
     fn folded(name: &str) -> String {
         name.chars()
             .filter(|letter| letter.is_alphanumeric())
@@ -307,7 +307,7 @@ async fn no_names_collide_for_generators() {
 
 /// A dangling reference would accept any value.
 #[tokio::test]
-async fn every_reference_leads_to_a_component() {
+async fn every_reference_resolves() {
     fn references<'a>(json: &'a Json, found: &mut Vec<&'a str>) {
         match json {
             Json::Object(map) => {
@@ -341,7 +341,7 @@ async fn docs_page_has_a_strict_csp() {
 }
 
 #[tokio::test]
-async fn the_former_path_of_the_docs_page_redirects() {
+async fn former_docs_path_redirects() {
     let request = Request::get("/docs").body(Body::empty()).unwrap();
     let response = test_router(Routes::default()).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT);

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_file_is_created_unless_the_url_says_otherwise() {
+    fn missing_file_is_created_unless_the_mode_forbids_it() {
         for (url, expected) in [
             ("sqlite://a.db", true),
             ("sqlite://a.db?mode=rwc", true),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_used_says_why() {
+    fn unusable_file_error_explains_the_cause() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         let url = format!("sqlite://{}", path.display());

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn migrations_are_run_in_the_order_of_their_names() {
+    fn migrations_run_in_name_order() {
         let names = names();
         assert!(names.is_sorted_by(|before, after| before < after), "{names:?}");
         assert!(names.iter().any(|name| name == FLOOR), "{FLOOR}");
@@ -225,7 +225,7 @@ mod tests {
     /// The migrations of every database and backup of a release are a prefix of this list. A new migration that sorted before one of them
     /// would never run on an existing database, and backups made before it would have a gap.
     #[test]
-    fn a_new_migration_sorts_last() {
+    fn new_migration_sorts_last() {
         let released = include_str!("migration/released.txt");
         let released: Vec<&str> = released.lines().collect();
         let names = names();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_found_by_names() {
+    fn missing_migration_is_detected_by_name() {
         let names = names();
         for count in 0..=names.len() {
             assert_eq!(Database::gap(&names[..count]), None, "{count}");

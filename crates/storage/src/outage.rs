@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn those_who_wait_learn_of_an_outage_and_its_end() {
+    async fn outage_wakes_waiters_and_ends() {
         let outage = Outage::default();
         let waiting = outage.begins();
         tokio::pin!(waiting);

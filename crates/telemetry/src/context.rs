@@ -95,7 +95,7 @@ mod tests {
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
     #[test]
-    fn a_context_is_taken_as_the_standard_has_it() {
+    fn parses_traceparent_per_w3c() {
         let good = format!("00-{TRACE}-b7ad6b7169203331-01");
         assert_eq!(read(&good).as_deref(), Some(good.as_str()));
         let later = format!("01-{TRACE}-b7ad6b7169203331-01-more");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_context_names_a_remote_span() {
+    fn stored_context_is_a_remote_span() {
         let span = stored(&format!("00-{TRACE}-b7ad6b7169203331-03")).unwrap();
         assert_eq!(span.trace_id().to_string(), TRACE);
         assert_eq!(span.span_id().to_string(), "b7ad6b7169203331");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn only_spans_of_our_own_are_own() {
+    fn remote_spans_are_not_own() {
         let span = |is_remote| SpanContext::new(TraceId::from(7), SpanId::from(9), TraceFlags::SAMPLED, is_remote, TraceState::NONE);
         assert_eq!(own(), None);
         let _entered = Context::new().with_remote_span_context(span(true)).attach();

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unsafe_characters_are_spelled() {
+    fn unsafe_characters_are_escaped() {
         assert_eq!(escaped("a\n\u{1b}[2J\u{202e}b\u{9b}"), r"a\n\u{1b}[2J\u{202e}b\u{9b}");
         assert_eq!(escaped("Ünïcode – „quoted“ \\n"), "Ünïcode – „quoted“ \\n");
     }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_of_an_event_or_span_begins_a_line() {
+    fn field_values_cannot_start_a_log_line() {
         let lines = Lines::default();
         let writer = lines.clone();
         let layer = tracing_subscriber::fmt::layer()

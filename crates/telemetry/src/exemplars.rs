@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_have_the_traces_that_fell_into_them() {
+    fn buckets_have_exemplars_of_their_traces() {
         let span = |flags| SpanContext::new(TraceId::from(7), SpanId::from(9), flags, true, TraceState::NONE);
         let note_in = |flags, value| {
             let _entered = Context::new().with_remote_span_context(span(flags)).attach();

@@ -241,7 +241,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn size_is_that_of_the_json_text(map in prop::collection::btree_map("[a-z]{0,8}", json_value(), 0..6)) {
+        fn size_equals_the_json_length(map in prop::collection::btree_map("[a-z]{0,8}", json_value(), 0..6)) {
             let map = Json::Object(map.into_iter().collect());
             let size = AttributeSize::of(&map);
             prop_assert_eq!(size.json, map.to_string().len());
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn an_oversized_map_may_stay_or_shrink() {
+    fn oversized_map_must_not_grow() {
         let map = |bytes: usize| json!({"a": "x".repeat(bytes), "b": 1});
         let before = map(200_000);
         assert!(check_change("attributes", &before, &before).is_ok());

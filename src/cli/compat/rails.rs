@@ -194,8 +194,8 @@ mod tests {
             "Completed 201 Created in 1ms",
             r#"Started GET "/four" for ::1 at 2026-11-30"#,
         ]);
-        let wanted = [("/two", Some(404)), ("/one", Some(200)), ("/three", Some(201)), ("/four", None)];
-        assert_eq!(read, wanted.map(|(path, status)| (path.to_owned(), status)));
+        let expected = [("/two", Some(404)), ("/one", Some(200)), ("/three", Some(201)), ("/four", None)];
+        assert_eq!(read, expected.map(|(path, status)| (path.to_owned(), status)));
     }
 
     #[test]

@@ -149,7 +149,7 @@ mod tests {
     use parley_proto::samples;
 
     #[test]
-    fn a_message_shows_conversation_sender_and_text() {
+    fn message_line_has_conversation_sender_and_text() {
         assert_eq!(
             delivery(&samples::message("Hello"), &Utc, false),
             "03:04:05      42  message.created              #3 Ana: Hello"
@@ -157,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn times_are_local() {
+    fn times_are_in_the_local_zone() {
         let zone = FixedOffset::east_opt(3600).unwrap();
         assert!(delivery(&samples::message("Hello"), &zone, false).starts_with("04:04:05 "));
     }
 
     #[test]
-    fn a_change_shows_before_and_after() {
+    fn change_line_has_before_and_after() {
         assert_eq!(
             delivery(&samples::status_changed(), &Utc, false),
             "03:04:05      43  conversation.status_changed  #3 Ana  status open → resolved, priority none → high"

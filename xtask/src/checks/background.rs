@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn stopping_ends_it() {
+    fn stopping_ends_the_background_stage() {
         let folder = tempfile::tempdir().unwrap();
         let runner = runner(&folder);
         let start = Instant::now();

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_name_the_command_or_what_it_means() {
+    fn failures_report_the_command_or_its_hint() {
         let runner = runner(false);
         let fails = || runner.command("sh").args(["-c", "exit 3"]);
         let error = fails().run().unwrap_err().to_string();

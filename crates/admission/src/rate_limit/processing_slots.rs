@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_slowed_down_once_it_is_ahead_of_its_rate() {
+    fn address_beyond_its_rate_is_slowed_down() {
         let (processing_slots, now) = (ProcessingSlots::new(), Instant::now());
         let received = |last, bytes, at| processing_slots.received(address(last), bytes, at).map(|resumes| resumes - at);
         assert_eq!(received(1, 16 * MEGABYTE, now), None);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_of_one_address_leave_turns_to_others() {
+    async fn calls_of_one_address_leave_slots_to_others() {
         let processing_slots = ProcessingSlots::new();
         let mut held = Vec::new();
         for _ in 0..processing_slots.processors * CALLS_PER_ADDRESS {

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_body_has_room_in_each_share() {
+    fn each_share_accepts_the_largest_body() {
         let shares = Shares::new(0, 1000);
         assert_eq!(shares.take(address(1), 1001), Err(Exhausted));
         assert_eq!(shares.take(address(1), 1000), Ok(()));

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proved_value_replaces_the_stored_one_at_every_depth() {
+    fn verified_value_replaces_the_stored_one_at_every_depth() {
         let mut stored = object(json!({"plan": "basic", "address": {"city": "Porto", "zip": "1"}}));
         override_with(&mut stored, object(json!({"plan": "gold", "address": {"zip": "2"}, "new": [1]})));
         assert_eq!(
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unproved_value_fills_and_replaces_its_own_only() {
+    fn unverified_value_replaces_only_unverified_ones() {
         let given = object(json!({"plan": "basic", "address": {"zip": "1"}}));
         let stored = json!({"plan": "basic", "address": {"city": "Porto", "zip": "9"}, "risk": 3});
         let submitted = json!({"plan": "gold", "address": {"zip": "2", "street": "Rua"}, "risk": 0, "new": {"a": 1}});

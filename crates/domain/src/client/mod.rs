@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_asked_for_or_must_hold() {
+    fn missing_signature_is_optional_and_invalid_one_is_rejected() {
         // A well-known test vector: HMAC_SHA256("key", "The quick brown fox jumps over the lazy dog").
         let (text, hash) = (
             "The quick brown fox jumps over the lazy dog",

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_looked_for_by_its_longest_part() {
+    fn searches_by_the_longest_literal() {
         assert_eq!(longest_literal("ab"), "ab");
         assert_eq!(longest_literal("a%bc_d"), "bc");
         assert_eq!(longest_literal("%_"), "");

@@ -331,15 +331,15 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
         // The index contains only the hour: pages must neither skip nor repeat conversations at its boundaries.
         #[test]
-        fn pages_by_last_activity_go_on_where_they_ended(
+        fn pages_by_last_activity_neither_skip_nor_repeat(
             times in prop::collection::vec((0..4_i64, -2..3_i64), 1..14), size in 1..5_u64, descending in any::<bool>(),
         ) {
             let hour = 3_600_000_000_i64;
             let times: Vec<i64> = times.into_iter().map(|(hours, micros)| (hours + 100) * hour + micros).collect();
-            let mut wanted: Vec<(i64, i64)> = times.iter().copied().zip(1..).collect();
-            wanted.sort_unstable();
+            let mut expected: Vec<(i64, i64)> = times.iter().copied().zip(1..).collect();
+            expected.sort_unstable();
             if descending {
-                wanted.reverse();
+                expected.reverse();
             }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let found = runtime.block_on(async {
@@ -356,7 +356,7 @@ mod tests {
                     }
                 }
             });
-            prop_assert_eq!(found, wanted.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+            prop_assert_eq!(found, expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
         }
     }
 }

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_is_believed_before_its_sender() {
+    fn detected_content_type_overrides_the_declared_one() {
         let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
         assert_eq!(sniff(png, "text/html"), "image/png");
         assert_eq!(sniff(b"hello", "text/plain; charset=utf-8"), "text/plain");
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_chatwoots() {
+    fn attachment_types_match_chatwoot() {
         assert_eq!(attachment_type("image/webp"), AttachmentType::Image);
         assert_eq!(attachment_type("image/svg+xml"), AttachmentType::File);
         assert_eq!(attachment_type("audio/anything"), AttachmentType::Audio);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn names_lose_what_is_dangerous() {
+    fn unsafe_parts_of_file_names_are_removed() {
         assert_eq!(safe_name("../../etc/passwd"), "passwd");
         assert_eq!(safe_name("C:\\temp\\a b.PNG"), "a b.PNG");
         assert_eq!(safe_name("rech\u{202e}gnp.exe"), "rechgnp.exe");
@@ -118,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_are_short_and_never_empty(name in ".{0,400}") {
+        fn file_names_are_short_and_never_empty(name in ".{0,400}") {
             let safe = safe_name(&name);
             prop_assert!(!safe.is_empty() && safe.len() <= NAME && !safe.contains(['/', '\\', '\0', '\n']));
         }

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sizes_and_small_pictures() {
+    async fn reads_the_size_and_makes_a_thumbnail() {
         let inspect = async |bytes: Vec<u8>| inspect(async { Ok::<_, ()>(bytes) }).await.unwrap();
         let info = inspect(png(1000, 500)).await.unwrap();
         assert_eq!((info.width, info.height), (1000, 500));
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_would_fill_memory_is_not_decoded() {
+    fn oversized_picture_is_not_decoded() {
         // A header that declares 60,000 x 60,000 pixels, without any image data.
         let mut bytes = png(1, 1);
         bytes[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);

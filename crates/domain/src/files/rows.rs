@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_one_statement() {
+    fn attachments_are_claimed_in_one_statement() {
         let claim = |id, position| AttachmentClaim {
             id,
             message: MessageId(9),

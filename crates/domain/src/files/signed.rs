@@ -190,7 +190,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_signed_is_read_and_nothing_else(name in names(), at in 0..60_usize, bit in 0..8_u8) {
+        fn accepts_only_signed_names(name in names(), at in 0..60_usize, bit in 0..8_u8) {
             let signer = Signer { key: [7; 32] };
             let signed = signer.sign(name);
             prop_assert_eq!(signer.read_name(&signed), Some(name));
@@ -202,13 +202,13 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_refused(text in ".{0,80}") {
+        fn rejects_arbitrary_text(text in ".{0,80}") {
             prop_assert_eq!(Signer { key: [7; 32] }.read_name(&text), None);
         }
     }
 
     #[test]
-    fn links_end_and_urls_hold_them() {
+    fn links_expire_and_are_read_from_urls() {
         let signer = Signer { key: [7; 32] };
         let now = Micros::now().seconds();
         let link = |until| signer.sign(Name::Link { id: 4, small: true, until });
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_content_has_the_same_hash() {
+    fn equal_content_has_the_same_hash() {
         let signer = Signer { key: [7; 32] };
         let upload = |id, hash| content_of(&signer.sign(Name::Upload { id, hash }));
         assert_eq!(upload(1, [3; 16]), upload(2, [3; 16]));

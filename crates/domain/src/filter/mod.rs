@@ -253,7 +253,7 @@ mod tests {
 
     /// No comparison fails, regardless of the stored values.
     #[tokio::test]
-    async fn custom_attributes_compare_by_their_kind() {
+    async fn custom_attributes_compare_by_display_type() {
         use Operator::{
             Contains, DaysBefore, DoesNotContain, EqualTo, IsGreaterThan, IsLessThan, IsNotPresent, IsPresent, NotEqualTo, StartsWith,
         };
@@ -274,7 +274,7 @@ mod tests {
             );
             db.write().execute_unprepared(&sql).await.unwrap();
         }
-        let wanted: [(&str, Operator, Json, &[i64]); 24] = [
+        let expected: [(&str, Operator, Json, &[i64]); 24] = [
             ("plan", EqualTo, json!("GOLD"), &[1]),
             ("plan", StartsWith, json!("gold"), &[1]),
             ("plan", NotEqualTo, json!("gold"), &[2, 3, 4, 5, 6, 7, 8, 9]),
@@ -300,14 +300,14 @@ mod tests {
             ("0", IsPresent, Json::Null, &[9]),
             ("a\"b", EqualTo, json!("quote"), &[9]),
         ];
-        for (key, operator, value, ids) in wanted {
+        for (key, operator, value, ids) in expected {
             let named = format!("{key} {operator:?} {value}");
             assert_eq!(found(&db, given(key, operator, value)).await, ids, "{named}");
         }
     }
 
     #[test]
-    fn values_are_bound_and_keys_too() {
+    fn values_and_keys_are_bound_parameters() {
         for backend in [DbBackend::Sqlite, DbBackend::Postgres] {
             let mut all = Vec::new();
             for definition in definitions() {
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_joined_by_and_stands_together() {
+    fn and_binds_tighter_than_or() {
         let named = |name: &str, joiner| RequestedCondition {
             joiner,
             ..given("name", Operator::EqualTo, json!(name))

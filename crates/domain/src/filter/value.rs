@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_those_of_utc() {
+    fn days_are_in_utc() {
         let day = day(&json!("1970-01-02")).unwrap();
         assert_eq!((begins(day), ends(day)), (Micros(DAY), Micros(2 * DAY)));
         let now = Micros(10 * DAY + 5);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_none() {
+    fn invalid_values_are_none() {
         assert_eq!(
             (integer(&json!("7")), integer(&json!(7.5)), integer(&json!("x"))),
             (Some(7), None, None)

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn hours_are_those_of_the_wall_clock() {
+    fn business_hours_follow_local_time() {
         let week = week();
         let cases = [
             // Sunday, clocks go forward in Berlin: 02:00 becomes 03:00, so the opening time 02:30 does not exist, and 01:59 is before it.
@@ -195,14 +195,14 @@ mod tests {
             // An unknown time zone counts as UTC.
             ("2026-11-23T12:00:00Z", "Mars/Olympus", true),
         ];
-        for (time, zone, wanted) in cases {
-            assert_eq!(closed(&week, zone, at(time)), wanted, "{time} in {zone}");
+        for (time, zone, expected) in cases {
+            assert_eq!(closed(&week, zone, at(time)), expected, "{time} in {zone}");
         }
         assert!(!closed(&json!([]), "UTC", at("2026-11-23T12:00:00Z")));
     }
 
     #[test]
-    fn surveys_go_by_labels() {
+    fn survey_rules_match_labels() {
         let labels = ["vip".to_owned()];
         let rule = |operator: &str, value: &str| json!({"survey_rules": {"operator": operator, "values": [value]}});
         assert!(wanted(&json!({}), &labels));

@@ -40,7 +40,7 @@ mod tests {
 
     /// Ignores exactly the transitions that docs/json-api-differences.md lists.
     #[test]
-    fn receipts_that_move_the_delivery_back_are_ignored() {
+    fn backward_receipts_are_ignored() {
         let ignored = [
             (Delivered, Sent),
             (Read, Sent),
@@ -52,8 +52,8 @@ mod tests {
         ];
         for stored in [Sent, Delivered, Read, Failed] {
             for reported in [Sent, Delivered, Read, Failed] {
-                let taken = !ignored.contains(&(stored, reported));
-                assert_eq!(is_taken(stored, reported), taken, "{reported:?} after {stored:?}");
+                let accepted = !ignored.contains(&(stored, reported));
+                assert_eq!(is_taken(stored, reported), accepted, "{reported:?} after {stored:?}");
             }
         }
     }
@@ -69,14 +69,14 @@ mod tests {
         }
 
         #[test]
-        fn receipts_without_a_failure_end_at_the_furthest(receipts in receipts()) {
+        fn furthest_receipt_applies_without_a_failure(receipts in receipts()) {
             let delivered: Vec<_> = receipts.into_iter().filter(|receipt| *receipt != Failed).collect();
             let furthest = [Read, Delivered].into_iter().find(|status| delivered.contains(status)).unwrap_or(Sent);
             prop_assert_eq!(after(&delivered), furthest);
         }
 
         #[test]
-        fn the_first_of_a_failure_and_a_read_receipt_stays(receipts in receipts()) {
+        fn first_failure_or_read_receipt_is_final(receipts in receipts()) {
             let last = receipts.iter().find(|receipt| [Failed, Read].contains(receipt)).copied();
             let delivered = if receipts.contains(&Delivered) { Delivered } else { Sent };
             prop_assert_eq!(after(&receipts), last.unwrap_or(delivered));

@@ -195,7 +195,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_key_is_taken_only_with_values_of_the_types_of_its_list(value in value(), sorts in proptest::collection::vec(sort(), 1..4), id: i64) {
+        fn page_key_must_match_the_sort_types(value in value(), sorts in proptest::collection::vec(sort(), 1..4), id: i64) {
             let parts = value.parts().to_vec();
             let page = PageRequest { size: 1, after: Some(Key { value, id }), skip: 0 };
             let typed = parts.len() == sorts.len() && sorts.iter().zip(&parts).all(|(sort, part)| match part {

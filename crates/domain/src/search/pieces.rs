@@ -33,7 +33,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_part_has_no_piece_that_the_whole_lacks(before in any::<String>(), part in any::<String>(), after in any::<String>()) {
+        fn ngrams_of_a_substring_are_a_subset(before in any::<String>(), part in any::<String>(), after in any::<String>()) {
             let whole = fold(&format!("{before}{part}{after}"));
             let part = fold(&part);
             prop_assert!(whole.contains(&part));

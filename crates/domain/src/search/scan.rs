@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_is_bounded_and_never_empty() {
+    fn prefix_is_bounded_and_keeps_the_first_entry() {
         assert_eq!(prefix(&[], 10), []);
         assert_eq!(prefix(&[(3, 4), (2, 6), (1, 1)], 10), [(3, 4), (2, 6)]);
         assert_eq!(prefix(&[(3, 40), (2, 6)], 10), [(3, 40)]);

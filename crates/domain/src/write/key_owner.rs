@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn visitors_are_told_apart_by_inbox_and_address() {
+    fn visitors_are_distinguished_by_inbox_and_address() {
         let address = |text: &str| Some(text.parse().unwrap());
         let one = KeyOwner::visitor(InboxId(1), address("192.0.2.1"));
         assert_eq!(one, KeyOwner::visitor(InboxId(1), address("192.0.2.1")));

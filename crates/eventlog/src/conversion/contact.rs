@@ -107,7 +107,7 @@ mod tests {
 
     /// A text that one of the messages lacks could not be read or set.
     #[test]
-    fn every_text_of_contacts_is_in_the_contract() {
+    fn contract_has_every_contact_text() {
         let texts: BTreeSet<&str> = contact::TEXTS.iter().map(|text| text.name).collect();
         assert_eq!(names(pb::Contact::OPTIONAL_STRINGS), texts);
         assert!(texts.is_subset(&names(pb::CreateContactRequest::OPTIONAL_STRINGS)));

@@ -37,12 +37,12 @@ mod tests {
     fn credentials_are_removed_from_addresses() {
         let addresses = "nats://ana:p%40ss%2Fword@one:4222, tls://two";
         let (options, servers) = read(addresses, ConnectOptions::new()).unwrap();
-        let shown = format!("{servers:?}");
+        let debug = format!("{servers:?}");
         assert_eq!(servers.len(), 2);
-        assert!(shown.contains("one") && shown.contains("two"), "{shown}");
+        assert!(debug.contains("one") && debug.contains("two"), "{debug}");
         assert!(
-            !shown.contains("ana") && !shown.contains("%2Fword") && !shown.contains("s/word"),
-            "{shown}"
+            !debug.contains("ana") && !debug.contains("%2Fword") && !debug.contains("s/word"),
+            "{debug}"
         );
         drop(options);
         let (_, servers) = read("nats://a-token@one", ConnectOptions::new()).unwrap();

@@ -122,8 +122,8 @@ mod tests {
 
     #[test]
     fn missing_event_splits_runs() {
-        let heard = [8, 3, 4, 4, 7, 1].map(entry);
-        let runs = contiguous_runs(heard.into());
+        let received = [8, 3, 4, 4, 7, 1].map(entry);
+        let runs = contiguous_runs(received.into());
         let runs: Vec<Vec<i64>> = runs.iter().map(|run| run.iter().map(|entry| entry.seq.0).collect()).collect();
         assert_eq!(runs, [vec![1], vec![3, 4], vec![7, 8]]);
     }

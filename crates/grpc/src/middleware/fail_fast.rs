@@ -129,7 +129,7 @@ mod tests {
     use crate::middleware::response::code;
 
     #[test]
-    fn answers_calls_that_wait_when_an_outage_begins() {
+    fn waiting_calls_fail_when_an_outage_begins() {
         let outage = CancellationToken::new();
         let is_polled = Arc::new(AtomicBool::new(false));
         let signal = outage.clone();

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn upload_ids_are_found() {
+    fn finds_upload_ids() {
         assert_eq!(upload_ids(&mut request("a", "x")), ["x"]);
         assert_eq!(upload_ids(&mut pb::CreateContactRequest::default()), [""]);
         assert!(upload_ids(&mut pb::CreateLabelRequest::default()).is_empty());

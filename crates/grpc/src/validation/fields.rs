@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_numbers_follow_chatwoots_patterns() {
+    fn email_addresses_and_phone_numbers_follow_chatwoots_patterns() {
         let email = |text: &str| broken(|fields| drop(fields.email("email", Some(text.to_owned())))).is_empty();
         assert!(email("Ana@Example.org") && email("a@b") && email(" "));
         assert!(!email("ana") && !email("a@b@c") && !email("a b@c") && !email("@b"));

@@ -180,7 +180,7 @@ mod tests {
     use crate::json::test_json::{keys, to_json};
 
     #[test]
-    fn a_profile_echoes_the_token() {
+    fn profile_returns_the_callers_token() {
         let profile = to_json(&Profile::new(
             pb::GetProfileResponse {
                 user: Some(pb::User {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_without_attributes_has_no_key_for_them() {
+    fn agent_without_attributes_omits_the_key() {
         let json = to_json(&Agent::from(pb::Agent {
             id: 12,
             availability_status: Availability::Busy.into(),

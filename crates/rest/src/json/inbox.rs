@@ -193,7 +193,7 @@ mod tests {
     use crate::json::test_json::{keys, to_json};
 
     #[test]
-    fn the_full_form_has_the_keys_of_the_contract() {
+    fn full_inbox_has_the_contract_keys() {
         let mut api = pb::ApiChannel {
             id: 5,
             identifier: Some("u8Zk".to_owned()),
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_week_has_seven_days() {
+    fn missing_days_have_default_working_hours() {
         let changed = pb::WorkingHours {
             day_of_week: 1,
             open_all_day: true,

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_response_form() {
+    fn serializes_response_messages() {
         assert_eq!(
             to_json(&Message::from(sample_message())),
             json!({
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_form() {
+    fn serializes_event_messages() {
         let conversation = pb::Conversation {
             unread_count: 12,
             contact: Some(pb::Contact {

@@ -81,7 +81,7 @@ mod tests {
     use crate::json::test_json::to_json;
 
     #[test]
-    fn senders() {
+    fn serializes_each_sender_type() {
         let mut user = pb::Sender {
             r#type: SenderType::User.into(),
             id: 12,

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn members_large_bodies_are_not_queued_with_anonymous_ones() {
+    async fn authenticated_large_bodies_do_not_queue_with_anonymous_ones() {
         assert!(
             is_charged("good", INLINE_BYTES).await,
             "a small body is read before its token is looked up"

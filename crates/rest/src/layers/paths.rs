@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn follows_rails() {
+    fn normalizes_paths_like_rails() {
         for (sent, routed) in [
             ("/", "/"),
             ("//", "/"),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_query_and_the_authority() {
+    fn preserves_query_and_authority() {
         let sent: Uri = "http://host:1//api/v1/profile/?a=//b/&c".parse().unwrap();
         assert_eq!(normalized(&sent).unwrap(), "http://host:1/api/v1/profile?a=//b/&c");
         let plain: Uri = "/api/v1/profile?a=/".parse().unwrap();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn is_stable() {
+    fn normalization_is_idempotent() {
         for path in ["//a//", "/api//x.json/", "/api/x.json", "/%2F/"] {
             let once = normal(path).into_owned();
             assert_eq!(normal(&once), once, "{path}");

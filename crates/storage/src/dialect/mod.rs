@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_ids_are_bound_as_one_value() {
+    fn id_lists_are_bound_as_one_parameter() {
         let [postgres, sqlite] = BACKENDS.map(|backend| {
             let id = Expr::col((conversation::Entity, Column::Id));
             let any = Dialect::from(backend).id_in_list(id, &[3, 5]);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_locked_where_several_transactions_write() {
+    fn rows_are_locked_only_on_postgres() {
         let [postgres, sqlite] = BACKENDS.map(|backend| {
             let first = conversation::Entity::find().filter(Column::Id.eq(1));
             condition(backend, &Dialect::from(backend).lock_rows(first))

@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_wildcards_in_a_piece() {
+    fn escapes_wildcards_in_a_substring() {
         assert_eq!(containing("50%_\\", '\\'), "%50\\%\\_\\\\%");
         assert_eq!(containing("50%!", '!'), "%50!%!!%");
     }

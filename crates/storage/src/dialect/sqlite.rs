@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_of_one_or_two_characters_become_trigrams() {
+    fn ngrams_of_one_or_two_characters_become_trigrams() {
         assert_eq!(marked("a"), "\"\u{1}a\u{1}\"");
         assert_eq!(marked("王\""), "\"王\u{1}\"\"\"");
     }

@@ -111,7 +111,7 @@ fn every_entity_is_checked() {
 }
 
 #[tokio::test]
-async fn joins_along_relations_run() {
+async fn joins_along_relations_succeed() {
     let db = migrated().await;
     for entity in entities() {
         for (relation, query) in entity.relations {
@@ -136,7 +136,7 @@ fn composite_keys_join_by_all_columns() {
 }
 
 #[tokio::test]
-async fn relations_with_foreign_keys_are_those_of_the_schema() {
+async fn relations_match_the_foreign_keys_of_the_schema() {
     let db = migrated().await;
     let (mut declared, mut existing) = (BTreeSet::new(), BTreeSet::new());
     for entity in entities() {

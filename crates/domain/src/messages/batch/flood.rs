@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_holds_for_a_minute_and_then_there_is_room() {
+    fn limit_applies_within_a_minute() {
         let at = |second: i64| Micros(second * 1_000_000);
         let mut flood = Flood::default();
         for second in 0..4 {

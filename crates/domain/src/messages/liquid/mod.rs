@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_filled_in() {
+    fn variables_are_rendered() {
         let cases = [
             ("Dear {{contact.name}}", "Dear Asha Rao"),
             ("{{ contact.first_name }}/{{contact.last_name | upcase}}", "Asha/RAO"),
@@ -368,13 +368,13 @@ mod tests {
             ),
             ("{{\tcontact.name }}", "Asha Rao"),
         ];
-        for (text, wanted) in cases {
-            assert_eq!(filled(text).as_deref(), Some(wanted), "{text}");
+        for (text, expected) in cases {
+            assert_eq!(filled(text).as_deref(), Some(expected), "{text}");
         }
     }
 
     #[test]
-    fn what_is_wrong_or_could_grow_stays_as_sent() {
+    fn invalid_or_unbounded_templates_are_not_rendered() {
         let long = "{{contact.custom_attribute.long}}".repeat(400);
         let deep = "{% if contact %}".repeat(200) + &"{% endif %}".repeat(200);
         for text in [
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_texts_are_left_within_a_bounded_number_of_steps() {
+    fn hostile_templates_stop_within_bounded_steps() {
         let long = |text: &str| text.repeat(150_000 / text.len());
         let deep = |count: usize| format!("{{{{ {}a{} }}}}", "a[".repeat(count), "]".repeat(count));
         for text in [
@@ -419,7 +419,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_rendered_within_the_limit_or_left(
+        fn rendered_text_stays_within_the_limit(
             pieces in prop::collection::vec(prop::sample::select(vec![
                 "{{", "}}", "{%", "%}", "if", "endif", "case", "raw", "endraw", "contact.name", ".", "|", "upcase", "truncate: 3",
                 "size", "`", " ", "'", "\"", "99999999999999999999", "-1", "é", "comment", "endcomment", "==", "[0]", "first",
@@ -432,7 +432,7 @@ mod tests {
         }
 
         #[test]
-        fn text_without_braces_stays(text in "[^{}`]{0,80}") {
+        fn text_without_braces_is_unchanged(text in "[^{}`]{0,80}") {
             prop_assert_eq!(filled(&text), Some(text));
         }
     }

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn literal_text_is_kept_apart_from_tags() {
+    fn separates_literal_text_from_tags() {
         let cases = [
             ("plain { text }", "<plain { text }>"),
             ("a{{b}}c", "<a>{{ b }}<c>"),
@@ -335,13 +335,13 @@ mod tests {
             ("{{a", "must close every tag"),
             ("{% raw %}a", "must close every block"),
         ];
-        for (text, wanted) in cases {
-            assert_eq!(shown(text), wanted, "{text}");
+        for (text, expected) in cases {
+            assert_eq!(shown(text), expected, "{text}");
         }
     }
 
     #[test]
-    fn limits_hold_whatever_the_text() {
+    fn enforces_template_limits() {
         let nested = |open: &str, close: &str, count: usize| open.repeat(count) + "a" + &close.repeat(count);
         for (text, fits) in [
             (format!("{{{{ {} }}}}", nested("a[", "]", 8)), true),

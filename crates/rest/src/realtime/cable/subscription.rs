@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_read_in_every_form_that_clients_send() {
+    fn parses_every_client_form_of_an_id() {
         for (text, expected) in [
             ("1", GivenId::Id(1)),
             ("\"1\"", GivenId::Id(1)),
