@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use crate::{
     params::{
-        Params, lossless_json,
+        Form, Params, lossless_json,
         multipart::{Parts, TextLimit},
     },
     realtime::cable,
@@ -35,18 +35,10 @@ pub async fn multipart(body: &[u8]) {
         .map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece)))
         .collect();
     let mut parts = Parts::whole(Body::from_stream(stream::iter(pieces)), "x", TextLimit(usize::MAX));
-    let mut params = Params::of_form();
-    while let Ok(Some(mut part)) = parts.next().await {
-        let name = part.name();
-        if part.is_file() {
-            if part.skip().await.is_err() {
-                return;
-            }
-        } else {
-            let Ok(text) = part.text().await else { return };
-            if params.put(&name, text).is_err() {
-                return;
-            }
+    let mut form = Form::new(None);
+    while let Ok(Some(part)) = parts.next().await {
+        if form.add(part, &[]).await.is_err() {
+            return;
         }
     }
 }

@@ -86,18 +86,6 @@ macro_rules! constant {
 }
 pub(crate) use constant;
 
-/// Declares the type of a string parameter that accepts only certain values.
-macro_rules! choice {
-    ($visibility:vis $name:ident, $texts:tt) => {
-        $visibility struct $name;
-
-        crate::openapi::schema::inline_schema!($name, { "type": "string", "enum": $texts });
-    };
-}
-pub(crate) use choice;
-
-choice!(pub OnOrOff, ["on", "off"]);
-
 // A JSON object without keys.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[schemars(inline, deny_unknown_fields)]

@@ -160,10 +160,7 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, schemas: &mut Schem
             )
         })
         .collect();
-    for Parameter {
-        name, schema, required, ..
-    } in &route.description.query
-    {
+    for Parameter { name, schema, .. } in &route.description.query {
         let schema = schemas.request(*schema);
         let shown = if schema["type"] == "array" {
             format!("{name}[]")
@@ -171,7 +168,7 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, schemas: &mut Schem
             (*name).to_owned()
         };
         parameters.push(complete(
-            json!({ "name": shown, "in": "query", "required": required, "schema": schema }),
+            json!({ "name": shown, "in": "query", "required": false, "schema": schema }),
             name,
         ));
     }
@@ -204,13 +201,7 @@ fn request_body(route: &Route, texts: &Texts, schemas: &mut Schemas) -> Json {
     for parameter in &route_description.body {
         properties.insert(parameter.name.to_owned(), schemas.request(parameter.schema));
     }
-    let is_required = |parameter: &&Parameter| parameter.required;
-    let required: Vec<_> = route_description
-        .body
-        .iter()
-        .filter(is_required)
-        .map(|parameter| parameter.name)
-        .collect();
+    let required = &route_description.required;
     let mut fields = json!({ "type": "object", "properties": properties, "required": required });
     describe_fields(&mut fields, &|name| description(own, texts, name));
     for parameter in &route_description.body {

@@ -65,17 +65,15 @@ pub(super) enum Success {
 pub(super) struct Parameter {
     pub name: &'static str,
     pub schema: Declared,
-    pub required: bool,
     /// Its description, unless it has a text.
     pub comment: Option<&'static str>,
 }
 
 impl Parameter {
-    fn new<T: JsonSchema>(name: &'static str, required: bool) -> Self {
+    fn new(name: &'static str, schema: Declared) -> Self {
         Self {
             name,
-            schema: declared::<T>(),
-            required,
+            schema,
             comment: None,
         }
     }
@@ -89,6 +87,8 @@ pub struct RouteDescription {
     pub(super) caller: Caller,
     pub(super) query: Vec<Parameter>,
     pub(super) body: Vec<Parameter>,
+    /// The names of the body's parameters that are required.
+    pub(super) required: Vec<&'static str>,
     pub(super) root: Option<&'static str>,
     pub(super) success: Success,
     pub(super) failures: Vec<(StatusCode, &'static str)>,
@@ -107,6 +107,7 @@ pub fn describe(operation: &'static str, rpc: &'static str) -> RouteDescription 
         caller: Caller::Member,
         query: Vec::new(),
         body: Vec::new(),
+        required: Vec::new(),
         root: None,
         success: Success::Empty,
         failures: Vec::new(),
@@ -152,15 +153,29 @@ impl RouteDescription {
     /// Adds a query parameter. Clients write a list as `name[]=a&name[]=b`.
     #[must_use]
     pub fn query<T: JsonSchema>(mut self, name: &'static str) -> Self {
-        self.query.push(Parameter::new::<T>(name, false));
+        self.query.push(Parameter::new(name, declared::<T>()));
         self
     }
 
-    /// Adds an optional parameter of the body.
+    /// Adds the parameters of the body that the handler reads as `P`, all of them optional.
+    #[must_use]
+    pub fn params<P: Parameters>(mut self) -> Self {
+        let parameters = P::NAMES.iter().zip(P::schemas());
+        self.body.extend(parameters.map(|(name, schema)| Parameter::new(name, schema)));
+        self
+    }
+
+    /// Adds an optional parameter of the body that the handler reads on its own.
     #[must_use]
     pub fn body<T: JsonSchema>(mut self, name: &'static str) -> Self {
-        self.body.push(Parameter::new::<T>(name, false));
+        self.body.push(Parameter::new(name, declared::<T>()));
         self
+    }
+
+    /// Adds a required parameter of the body that the handler reads on its own.
+    #[must_use]
+    pub fn required_body<T: JsonSchema>(self, name: &'static str) -> Self {
+        self.body::<T>(name).required(&[name])
     }
 
     /// Adds an optional parameter of the body, which `comment` describes unless it has a text.
@@ -168,34 +183,30 @@ impl RouteDescription {
     pub fn commented_body<T: JsonSchema>(mut self, name: &'static str, comment: &'static str) -> Self {
         self.body.push(Parameter {
             comment: Some(comment),
-            ..Parameter::new::<T>(name, false)
+            ..Parameter::new(name, declared::<T>())
         });
         self
     }
 
-    /// Adds several optional parameters of the body with the same type.
+    /// Removes a parameter of the body, which is read but has no effect on this route.
     #[must_use]
-    pub fn bodies<T: JsonSchema>(self, names: &[&'static str]) -> Self {
-        names.iter().fold(self, |description, name| description.body::<T>(name))
-    }
-
-    /// Adds a required parameter of the body.
-    #[must_use]
-    pub fn required_body<T: JsonSchema>(mut self, name: &'static str) -> Self {
-        self.body.push(Parameter::new::<T>(name, true));
+    pub fn without(mut self, name: &str) -> Self {
+        self.body.retain(|parameter| parameter.name != name);
         self
     }
 
-    /// Adds the parameters of a body, all of them optional.
+    /// Moves parameters of the body to the end of the list in the error for an update without known parameters.
     #[must_use]
-    pub fn accepts<P: Parameters>(mut self) -> Self {
-        let parameters = P::parameters().into_iter();
-        self.body.extend(parameters.map(|(name, schema)| Parameter {
-            name,
-            schema,
-            required: false,
-            comment: None,
-        }));
+    pub fn listed_last(mut self, names: &[&str]) -> Self {
+        self.body
+            .sort_by_key(|parameter| names.iter().position(|name| *name == parameter.name).map_or(0, |at| at + 1));
+        self
+    }
+
+    /// Marks the parameters of the body that are required.
+    #[must_use]
+    pub fn required(mut self, names: &[&'static str]) -> Self {
+        self.required.extend(names);
         self
     }
 

@@ -18,10 +18,12 @@ pub fn declared<T: JsonSchema>() -> Declared {
     SchemaGenerator::subschema_for::<T>
 }
 
-/// The parameters of a request.
+/// The parameters of an object in a request.
 pub trait Parameters {
-    /// Their names and types.
-    fn parameters() -> Vec<(&'static str, Declared)>;
+    /// Their names.
+    const NAMES: &'static [&'static str];
+    /// Their types, in the order of the names.
+    fn schemas() -> Vec<Declared>;
 }
 
 /// The schemas of the document.

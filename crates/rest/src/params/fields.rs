@@ -80,9 +80,12 @@ impl<'a> ParamReader<'a> {
         })
     }
 
-    /// Adds the violations of a nested object.
-    pub fn join(&mut self, inner: ParamReader<'_>) {
+    /// Reads the object at `key`, if [`Self::inside`] finds it.
+    pub fn nested<T>(&mut self, key: &str, read: fn(&mut ParamReader<'_>) -> T) -> Option<T> {
+        let mut inner = self.inside(key)?;
+        let read = read(&mut inner);
         self.field_errors.extend(inner.field_errors);
+        Some(read)
     }
 
     /// Adds a violation.
@@ -156,9 +159,20 @@ impl<'a> ParamReader<'a> {
         }
     }
 
+    /// Like [`Self::text`], but also `None` if blank or empty.
+    pub fn filled_text(&mut self, key: &str) -> Option<String> {
+        if self.has_value(key) { self.text(key) } else { None }
+    }
+
+    /// Like [`Self::text`], but `Some(None)` if null or invalid.
+    #[allow(clippy::option_option)] // absent, null or a text
+    pub fn nullable_text(&mut self, key: &str) -> Option<Option<String>> {
+        self.is_present(key).then(|| self.text(key))
+    }
+
     /// Returns an avatar: the upload id of a file in the form, or otherwise a URL. `None` if both are absent.
-    pub fn avatar(&mut self) -> Option<String> {
-        let file = self.text("avatar").filter(|name| !name.trim().is_empty());
+    pub fn avatar(&mut self, key: &str) -> Option<String> {
+        let file = self.text(key).filter(|name| !name.trim().is_empty());
         file.or_else(|| self.text("avatar_url"))
     }
 
@@ -320,6 +334,15 @@ impl<'a> ParamReader<'a> {
             self.field_errors.push(FieldError::invalid_choice(key, &name));
         }
         found
+    }
+
+    /// Like [`Self::choice`], but also accepts the index of the name.
+    pub fn choice_or_index<T: Named>(&mut self, key: &str) -> Option<T> {
+        let index = self.integer(key).and_then(|number| usize::try_from(number).ok());
+        match index.and_then(|index| T::NAMES.get(index)) {
+            Some((_, value)) => Some(*value),
+            None => self.choice(key),
+        }
     }
 
     /// Returns a point in time, parsed by `read`. `None` if absent, null or blank.

@@ -27,62 +27,64 @@ params! {
         message_type: Name<MessageType>,
         content_type: Name<ContentType>,
         content: Option<String>,
-        content_attributes: OneOf<Attributes, String>,
+        content_attributes: OneOf<Attributes, String> as Option<Struct> = content_attributes,
         private: bool,
         source_id: String,
         unique_source_id: bool,
         echo_id: String,
-        external_created_at: Any,
-        template_params: Attributes,
-        campaign_id: Id,
-        attachments: Vec<String>,
+        #[allow(dead_code)] // `content_attributes` reads it
+        external_created_at: Any as () = unread,
+        template_params: Attributes as Option<Struct> = additional_attributes,
+        #[allow(dead_code)] // `additional_attributes` reads it
+        campaign_id: Id as () = unread,
+        attachments: Vec<String> as (Option<i64>, Vec<pb::AttachmentDraft>) = sender_and_attachments,
     }
 }
 
-/// Parses a message. Violations are collected in `fields`.
-pub fn read(fields: &mut ParamReader<'_>) -> pb::MessageDraft {
-    let kind = fields.choice::<MessageType>("message_type").unwrap_or_default();
-    let content_type = fields.choice::<ContentType>("content_type").unwrap_or_default();
-    pb::MessageDraft {
-        r#type: kind.into(),
-        content: fields.text("content"),
-        content_type: content_type.into(),
-        content_attributes: content_attributes(fields),
-        private: fields.flag("private").unwrap_or(false),
-        source_id: fields.text("source_id"),
-        unique_source_id: fields.flag("unique_source_id").unwrap_or(false),
-        echo_id: fields.text("echo_id"),
-        additional_attributes: additional_attributes(fields),
-        agent_bot_id: sender_bot(fields),
-        attachments: attachments(fields),
+impl MessageParams {
+    /// The message to create.
+    pub fn into_draft(self) -> pb::MessageDraft {
+        let (agent_bot_id, attachments) = self.attachments;
+        pb::MessageDraft {
+            r#type: self.message_type.unwrap_or_default().into(),
+            content: self.content,
+            content_type: self.content_type.unwrap_or_default().into(),
+            content_attributes: self.content_attributes,
+            private: self.private.unwrap_or(false),
+            source_id: self.source_id,
+            unique_source_id: self.unique_source_id.unwrap_or(false),
+            echo_id: self.echo_id,
+            additional_attributes: self.template_params,
+            agent_bot_id,
+            attachments,
+        }
     }
 }
 
-/// Parses the attachments: files of the request, and upload ids of files that were uploaded earlier.
-fn attachments(fields: &mut ParamReader<'_>) -> Vec<pb::AttachmentDraft> {
+/// For a parameter that the function of another one reads.
+fn unread(_fields: &mut ParamReader<'_>, _key: &str) {}
+
+/// Parses the agent bot that sends the message, whose parameters are not documented, and the attachments: files of the request, and upload
+/// ids of files that were uploaded earlier. Other types of senders are ignored.
+fn sender_and_attachments(fields: &mut ParamReader<'_>, key: &str) -> (Option<i64>, Vec<pb::AttachmentDraft>) {
+    let is_bot = fields.text("sender_type").is_some_and(|kind| kind == "AgentBot");
     let draft = |upload_id| pb::AttachmentDraft {
         kind: Some(pb::attachment_draft::Kind::UploadId(upload_id)),
     };
-    upload_ids(fields).into_iter().map(draft).collect()
+    let attachments = upload_ids(fields, key).into_iter().map(draft).collect();
+    (fields.id("sender_id").filter(|_| is_bot), attachments)
 }
 
 /// Returns the upload ids of the files to attach. Blank ones are skipped.
-pub fn upload_ids(fields: &mut ParamReader<'_>) -> Vec<String> {
-    let names = fields.texts("attachments").unwrap_or_default();
+pub fn upload_ids(fields: &mut ParamReader<'_>, key: &str) -> Vec<String> {
+    let names = fields.texts(key).unwrap_or_default();
     names.into_iter().filter(|name| !name.trim().is_empty()).collect()
 }
 
-/// Returns the agent bot that sends the message. Other sender types are ignored.
-fn sender_bot(fields: &mut ParamReader<'_>) -> Option<i64> {
-    let bot = fields.text("sender_type").is_some_and(|kind| kind == "AgentBot");
-    fields.id("sender_id").filter(|_| bot)
-}
-
 /// Parses an object, or a string that contains an object as JSON, as forms send it. Any other string counts as `{}`.
-fn content_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
-    const KEY: &str = "content_attributes";
-    let mut inexact: Vec<String> = fields.inexact_inside(KEY).into_iter().map(str::to_owned).collect();
-    let mut sent = match fields.raw(KEY) {
+fn content_attributes(fields: &mut ParamReader<'_>, key: &str) -> Option<Struct> {
+    let mut inexact: Vec<String> = fields.inexact_inside(key).into_iter().map(str::to_owned).collect();
+    let mut sent = match fields.raw(key) {
         Some(Json::Object(map)) => map.clone(),
         Some(Json::String(text)) => match lossless_json::parse(text) {
             Ok((Json::Object(map), paths)) => {
@@ -118,12 +120,12 @@ fn content_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
     if sent.is_empty() {
         return None;
     }
-    fields.exact_attributes(KEY, &sent, inexact.iter().map(String::as_str))
+    fields.exact_attributes(key, &sent, inexact.iter().map(String::as_str))
 }
 
 /// Builds the additional attributes: `template_params` if present, otherwise `campaign_id`.
-fn additional_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
-    if let Some(Json::Object(sent)) = fields.raw("template_params") {
+fn additional_attributes(fields: &mut ParamReader<'_>, key: &str) -> Option<Struct> {
+    if let Some(Json::Object(sent)) = fields.raw(key) {
         let mut params = sent.clone();
         params.retain(|key, value| match key.as_str() {
             "processed_params" => value.is_object(),
@@ -132,8 +134,8 @@ fn additional_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
         if params.get("name").and_then(Json::as_str).is_none_or(|name| name.trim().is_empty()) {
             fields.add_error(FieldError::new("name", "is required"));
         }
-        fields.attributes("template_params", &params)?;
-        let whole = Map::from_iter([("template_params".to_owned(), Json::Object(params))]);
+        fields.attributes(key, &params)?;
+        let whole = Map::from_iter([(key.to_owned(), Json::Object(params))]);
         return Some(crate::params::attributes::to_struct(&whole));
     }
     let campaign_id = fields.id("campaign_id")?;
@@ -161,8 +163,8 @@ mod tests {
             ..Default::default()
         };
         let mut fields = params.fields();
-        let draft = read(&mut fields);
-        fields.finish_message().map(|()| draft)
+        let sent = fields.read::<MessageParams>();
+        fields.finish_message().map(|()| sent.into_draft())
     }
 
     #[test]

@@ -1,10 +1,7 @@
 //! Multipart forms with files. Each file is streamed to the service as it arrives, and its parameter becomes the upload id. Text fields
 //! have the same limits as any body; files have the service's limits and may therefore be larger.
 
-use axum::{
-    extract::{FromRef, FromRequest, FromRequestParts as _, Request},
-    http::StatusCode,
-};
+use axum::extract::{FromRef, FromRequest, FromRequestParts as _, Request};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryFutureExt as _, stream};
 use parley_proto as pb;
@@ -16,7 +13,7 @@ use crate::{
     call::Call,
     errors::ApiError,
     params::{
-        OuterParams, Params, TextWeight,
+        Form, OuterParams, Params,
         form_files::FormFiles,
         multipart::{self, Part, Parts, TextLimit},
     },
@@ -49,22 +46,20 @@ where
         let response_metadata = parts.extensions.get().cloned();
         let files: FormFiles = parts.extensions.get().cloned().unwrap_or_default();
         let outer_params = OuterParams::read(&mut parts, state).await?;
-        let mut form = Form {
+        let uploads = Uploads {
             owner: Owner::of(&outer_params),
             call,
-            params: Params::of_form(),
-            files: files.clone(),
-            files_left: multipart::FILES,
-            texts: TextWeight::new(response_metadata),
         };
+        let mut form = Form::new(response_metadata);
         let mut parts = Parts::with_files(body, &boundary, limit, memory_charge);
         while let Some(part) = parts.next().await? {
-            // One chunk of the body may contain thousands of small parts.
-            tokio::task::coop::consume_budget().await;
-            form.take(part).await?;
+            if let Some((name, file)) = form.add(part, &FILE_FIELDS).await? {
+                let stored = uploads.upload(file).await?;
+                files.add(&stored.upload_id);
+                form.params.put(&name, stored.upload_id)?;
+            }
         }
-        form.texts.complete().await;
-        let params = outer_params.complete(form.params).await?;
+        let params = outer_params.complete(form.complete().await).await?;
         files.complete();
         Ok(Self(params))
     }
@@ -96,36 +91,13 @@ impl Owner {
     }
 }
 
-struct Form {
+/// Stores the files of a form.
+struct Uploads {
     owner: Owner,
     call: Call,
-    params: Params,
-    files: FormFiles,
-    files_left: usize,
-    texts: TextWeight,
 }
 
-impl Form {
-    async fn take(&mut self, mut part: Part<'_>) -> Result<(), ApiError> {
-        let name = part.name();
-        if !part.is_file() {
-            let text = part.text().await?;
-            self.texts.add(&text);
-            return self.params.put(&name, text);
-        }
-        // Files that are not accepted count as well: the name of each is kept, and a form can consist of nothing but such files.
-        let too_many = || ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE);
-        self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
-        if !FILE_FIELDS.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
-            // Reject it like a file on a route that accepts no files.
-            self.params.refuse_file(&name)?;
-            return part.skip().await;
-        }
-        let file = self.upload(part).await?;
-        self.files.add(&file.upload_id);
-        self.params.put(&name, file.upload_id)
-    }
-
+impl Uploads {
     /// Streams a file to the service. If the client stops sending, the upload is cancelled.
     async fn upload(&self, part: Part<'_>) -> Result<pb::File, ApiError> {
         let header = pb::FileHeader {

@@ -13,12 +13,13 @@ use crate::{
         account::{Account, CacheKeys},
         values::one_key,
     },
-    openapi::{Caller, describe},
-    params::Params,
+    openapi::{Caller, describe, schema::Parameters as _},
+    params::{Params, declaration::params},
 };
 
-/// The attributes of an account that administrators may change.
-const ATTRIBUTES: [&str; 4] = ["name", "locale", "domain", "support_email"];
+params! {
+    struct AccountParams { name: String, locale: String, domain: Option<String>, support_email: Option<String> }
+}
 
 pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
@@ -33,8 +34,7 @@ pub fn routes() -> ApiRouter {
             update,
             describe("updateAccount", "AccountsService.UpdateAccount")
                 .caller(Caller::Administrator)
-                .bodies::<String>(&["name", "locale"])
-                .bodies::<Option<String>>(&["domain", "support_email"])
+                .params::<AccountParams>()
                 .returns::<Account>(),
         )
         .get(
@@ -64,16 +64,16 @@ async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
     let account_id = fields.account();
     call.authorize(account_id).await?;
+    let sent: AccountParams = fields.parse()?;
     let account = pb::Account {
         id: account_id,
-        name: fields.text("name").unwrap_or_default(),
-        locale: fields.text("locale").unwrap_or_default(),
-        domain: fields.text("domain"),
-        support_email: fields.text("support_email"),
+        name: sent.name.unwrap_or_default(),
+        locale: sent.locale.unwrap_or_default(),
+        domain: sent.domain,
+        support_email: sent.support_email,
         ..Default::default()
     };
-    fields.finish()?;
-    let paths = fields.sent(&ATTRIBUTES);
+    let paths = fields.sent(AccountParams::NAMES);
     if paths.is_empty() {
         return show(call, params).await;
     }

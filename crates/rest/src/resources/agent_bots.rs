@@ -1,6 +1,5 @@
 //! The agent bots of inboxes, and those that an account may use.
 
-use axum::http::StatusCode;
 use parley_proto as pb;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,7 +8,6 @@ use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    errors::ApiError,
     json::{
         self,
         agent_bot::AccountAgentBot,
@@ -17,8 +15,12 @@ use crate::{
     },
     lists::rows,
     openapi::{Caller, describe},
-    params::{Params, attributes::Attributes},
+    params::{Params, attributes::Attributes, declaration::params},
 };
+
+params! {
+    struct BotParams { agent_bot: Option<Id> }
+}
 
 pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
@@ -33,7 +35,7 @@ pub fn routes() -> ApiRouter {
             set,
             describe("setInboxAgentBot", "AgentBotsService.SetInboxAgentBot")
                 .caller(Caller::Administrator)
-                .body::<Option<Id>>("agent_bot"),
+                .params::<BotParams>(),
         )
         .get(
             &format!("{ACCOUNT}/agent_bots"),
@@ -63,16 +65,12 @@ async fn of_inbox(call: Call, params: Params) -> ApiResult {
 }
 
 async fn set(call: Call, params: Params) -> ApiResult {
-    let fields = params.fields();
-    if fields.has_value("agent_bot") && fields.id("agent_bot").is_none() {
-        call.authorize(fields.account()).await?;
-        return Err(ApiError::error(StatusCode::NOT_FOUND, "Resource could not be found"));
-    }
+    let mut fields = params.fields();
     let request = pb::SetInboxAgentBotRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         inbox_id: fields.path_id("inbox_id"),
-        agent_bot_id: fields.id("agent_bot"),
+        agent_bot_id: fields.read::<BotParams>().agent_bot,
         inactive: false,
     };
     call.send(request).await?;
@@ -84,23 +82,10 @@ async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     call.authorize(account_id).await?;
     // Chatwoot does not paginate bots.
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListAgentBotsRequest {
-                account_id: Some(account_id),
-                page_size: 1000,
-                page_token,
-            };
-            let page = call.send(request);
-            async move {
-                let page = page.await?;
-                Ok((
-                    page.agent_bots.into_iter().map(AccountAgentBot::from).collect(),
-                    page.next_page_token,
-                ))
-            }
-        },
-    )
-    .await
+    let request = pb::ListAgentBotsRequest {
+        account_id: Some(account_id),
+        page_size: 1000,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| rows, AccountAgentBot::from).await
 }

@@ -8,25 +8,20 @@ use crate::{
     call::Call,
     json::{self, agent::Agent, values::Name},
     lists::rows,
-    openapi::{Caller, RouteDescription, describe},
-    params::{Params, fields::ParamReader},
+    openapi::{Caller, RouteDescription, describe, schema::Parameters as _},
+    params::{Params, declaration::params},
 };
 
-/// The attributes of an agent that clients can set.
-const ATTRIBUTES: [&str; 5] = ["email", "name", "role", "availability", "auto_offline"];
+params! {
+    struct NewAgent { role: Name<Role>, availability: Option<Name<Availability>>, auto_offline: bool, email: String, name: String }
+    struct AgentChange { role: Name<Role>, availability: Option<Name<Availability>>, auto_offline: bool, name: String }
+    struct NewAgents { emails: Vec<String> }
+}
 
 pub fn routes() -> ApiRouter {
     const AGENTS: &str = "/api/v1/accounts/{account_id}/agents";
     const AGENT: &str = "/api/v1/accounts/{account_id}/agents/{agent_id}";
-    let settings = |description: RouteDescription| {
-        description
-            .caller(Caller::Administrator)
-            .root("agent")
-            .body::<Name<Role>>("role")
-            .body::<Option<Name<Availability>>>("availability")
-            .body::<bool>("auto_offline")
-            .returns::<Agent>()
-    };
+    let settings = |description: RouteDescription| description.caller(Caller::Administrator).root("agent").returns::<Agent>();
     ApiRouter::new("Agents")
         .get(
             AGENTS,
@@ -37,20 +32,21 @@ pub fn routes() -> ApiRouter {
             AGENTS,
             create,
             settings(describe("createAgent", "AccountsService.CreateAgent"))
-                .required_body::<String>("email")
-                .required_body::<String>("name"),
+                .params::<NewAgent>()
+                .required(&["email", "name"]),
         )
         .post(
             &format!("{AGENTS}/bulk_create"),
             create_many,
             describe("createAgents", "AccountsService.CreateAgents")
                 .caller(Caller::Administrator)
-                .required_body::<Vec<String>>("emails"),
+                .params::<NewAgents>()
+                .required(&["emails"]),
         )
         .update(
             AGENT,
             update,
-            settings(describe("updateAgent", "AccountsService.UpdateAgent")).body::<String>("name"),
+            settings(describe("updateAgent", "AccountsService.UpdateAgent")).params::<AgentChange>(),
         )
         .delete(
             AGENT,
@@ -63,59 +59,36 @@ async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     // The operator may call the gRPC methods for listing and deleting, but not these routes.
     call.authorize(account_id).await?;
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListMembersRequest {
-                account_id,
-                page_token,
-                ..Default::default()
-            };
-            let page = call.send(request);
-            async move {
-                let page = page.await?;
-                Ok((page.agents.into_iter().map(Agent::from).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
-}
-
-/// Role, availability and `auto_offline`. Unspecified ones are 0 or `None`.
-fn settings(fields: &mut ParamReader<'_>) -> (i32, i32, Option<bool>) {
-    (
-        fields.choice::<Role>("role").map_or(0, i32::from),
-        fields.choice::<Availability>("availability").map_or(0, i32::from),
-        fields.flag("auto_offline"),
-    )
+    let request = pb::ListMembersRequest {
+        account_id,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| rows, Agent::from).await
 }
 
 async fn create(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
-    let mut fields = call.authorize_error(account_id, params.root("agent", &ATTRIBUTES)).await?;
-    let (role, availability, auto_offline) = settings(&mut fields);
+    let (sent, _) = call.parse_root::<NewAgent>(&params, "agent").await?;
     let request = pb::CreateAgentRequest {
         account_id,
         request_id: call.request_id(),
-        email: fields.text("email").unwrap_or_default(),
-        name: fields.text("name").unwrap_or_default(),
-        role,
-        availability,
-        auto_offline,
+        email: sent.email.unwrap_or_default(),
+        name: sent.name.unwrap_or_default(),
+        role: sent.role.map_or(0, i32::from),
+        availability: sent.availability.map_or(0, i32::from),
+        auto_offline: sent.auto_offline,
     };
-    call.authorize_error(account_id, fields.finish()).await?;
     let made = call.send(request).await?;
     Ok(json::ok(&Agent::from(made.agent.unwrap_or_default())))
 }
 
 async fn create_many(call: Call, params: Params) -> ApiResult {
-    let mut fields = params.fields();
+    let sent: NewAgents = call.parse(&params).await?;
     let request = pb::CreateAgentsRequest {
-        account_id: fields.account(),
+        account_id: params.fields().account(),
         request_id: call.request_id(),
-        emails: fields.texts("emails").unwrap_or_default(),
+        emails: sent.emails.unwrap_or_default(),
     };
-    call.authorize_error(request.account_id, fields.finish()).await?;
     call.send(request).await?;
     Ok(json::empty())
 }
@@ -123,18 +96,17 @@ async fn create_many(call: Call, params: Params) -> ApiResult {
 async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let account_id = outer.account();
-    let mut fields = call.authorize_error(account_id, params.root("agent", &ATTRIBUTES)).await?;
-    let (role, availability, auto_offline) = settings(&mut fields);
+    let mut fields = call.authorize_error(account_id, params.root("agent", NewAgent::NAMES)).await?;
+    let change: AgentChange = call.authorize_error(account_id, fields.parse()).await?;
     let request = pb::UpdateAgentRequest {
         account_id,
         request_id: call.request_id(),
         user_id: outer.path_id("agent_id"),
-        name: fields.text("name"),
-        role,
-        availability,
-        auto_offline,
+        name: change.name,
+        role: change.role.map_or(0, i32::from),
+        availability: change.availability.map_or(0, i32::from),
+        auto_offline: change.auto_offline,
     };
-    call.authorize_error(account_id, fields.finish()).await?;
     let changed = call.send(request).await?;
     Ok(json::ok(&Agent::from(changed.agent.unwrap_or_default())))
 }

@@ -141,23 +141,13 @@ fn is_violation_of(status: &Status, field: &str) -> bool {
 async fn participants(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, conversation_id) = (fields.account(), fields.path_id("conversation_id"));
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListParticipantsRequest {
-                account_id,
-                conversation_id,
-                page_size: 1000,
-                page_token,
-            };
-            let page = call.send(request);
-            async move {
-                let page = page.await?;
-                Ok((agents(page.participants), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListParticipantsRequest {
+        account_id,
+        conversation_id,
+        page_size: 1000,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| rows, Agent::from).await
 }
 
 async fn add_participants(call: Call, params: Params) -> ApiResult {

@@ -3,17 +3,27 @@
 use parley_proto as pb;
 
 use super::records::{JsonRecord, RecordRoutes};
-use crate::{api_router::ApiRouter, json::record::CannedResponse, lists::rows::Rows, params::fields::ParamReader};
+use crate::{
+    api_router::ApiRouter,
+    json::record::CannedResponse,
+    lists::rows::Rows,
+    openapi::schema::Parameters as _,
+    params::{declaration::params, fields::ParamReader},
+};
+
+params! {
+    pub struct CannedResponseParams { short_code: String, content: String }
+}
 
 impl JsonRecord for pb::CannedResponse {
     type Json = CannedResponse;
     type Rows = Rows<CannedResponse>;
-    const ATTRIBUTES: &'static [&'static str] = &["short_code", "content"];
+    type Params = CannedResponseParams;
 
-    fn read(fields: &mut ParamReader<'_>) -> Self {
+    fn from_params(params: CannedResponseParams) -> Self {
         Self {
-            short_code: fields.text("short_code").unwrap_or_default(),
-            content: fields.text("content").unwrap_or_default(),
+            short_code: params.short_code.unwrap_or_default(),
+            content: params.content.unwrap_or_default(),
             ..Self::default()
         }
     }
@@ -33,12 +43,8 @@ impl JsonRecord for pb::CannedResponse {
 pub fn routes() -> ApiRouter {
     RecordRoutes::<pb::CannedResponse>::new("Canned responses", "/api/v1/accounts/{account_id}/canned_responses")
         .list("listCannedResponses", |route| route.query::<String>("search"))
-        .create("createCannedResponse", |route| {
-            route.required_body::<String>("short_code").required_body::<String>("content")
-        })
-        .update("updateCannedResponse", |route| {
-            route.bodies::<String>(pb::CannedResponse::ATTRIBUTES)
-        })
+        .create("createCannedResponse", |route| route.required(CannedResponseParams::NAMES))
+        .update("updateCannedResponse", |route| route)
         .delete("deleteCannedResponse", |route| route)
         .into_router()
 }

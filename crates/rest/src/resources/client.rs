@@ -13,8 +13,17 @@ use crate::{
         client::{ClientInbox, ClientSession, ContactRecord},
     },
     openapi::{Caller, RouteDescription, describe},
-    params::{Params, attributes::Attributes, fields::ParamReader},
+    params::{Params, attributes::Attributes, declaration::params, fields::ParamReader},
 };
+
+params! {
+    struct SignatureParams { identifier: Option<String>, identifier_hash: Option<String> }
+    struct PersonParams {
+        email: Option<String>, name: Option<String>, phone_number: Option<String>, avatar_url: Option<String>,
+        custom_attributes: Attributes,
+    }
+    struct SessionParams { source_id: Option<String> }
+}
 
 /// The base path of contact sessions.
 pub(crate) const CONTACTS: &str = "/public/api/v1/inboxes/{inbox_identifier}/contacts";
@@ -31,8 +40,10 @@ pub fn routes() -> ApiRouter {
         .post(
             CONTACTS,
             create,
-            person(signed(client_route("createClientSession", "ClientService.CreateClientSession")))
-                .body::<Option<String>>("source_id")
+            client_route("createClientSession", "ClientService.CreateClientSession")
+                .params::<SignatureParams>()
+                .params::<PersonParams>()
+                .params::<SessionParams>()
                 .returns::<ClientSession>(),
         )
         .get(
@@ -46,12 +57,17 @@ pub fn routes() -> ApiRouter {
         .update(
             &one,
             update,
-            person(signed(client_route("updateClientSession", "ClientService.UpdateClientSession"))).returns::<ContactRecord>(),
+            client_route("updateClientSession", "ClientService.UpdateClientSession")
+                .params::<SignatureParams>()
+                .params::<PersonParams>()
+                .returns::<ContactRecord>(),
         )
         .post(
             &format!("{one}/rotate_pubsub_token"),
             rotate,
-            signed(client_route("rotateClientPubsubToken", "PubsubService.RotatePubsubToken")).returns::<ClientSession>(),
+            client_route("rotateClientPubsubToken", "PubsubService.RotatePubsubToken")
+                .params::<SignatureParams>()
+                .returns::<ClientSession>(),
         )
 }
 
@@ -61,16 +77,6 @@ pub(crate) fn client_route(operation: &'static str, rpc: &'static str) -> RouteD
         axum::http::StatusCode::UNAUTHORIZED,
         "The hash does not sign the identifier of the session's contact.",
     )
-}
-
-fn signed(description: RouteDescription) -> RouteDescription {
-    description.bodies::<Option<String>>(&["identifier", "identifier_hash"])
-}
-
-fn person(description: RouteDescription) -> RouteDescription {
-    description
-        .bodies::<Option<String>>(&["email", "name", "phone_number", "avatar_url"])
-        .body::<Attributes>("custom_attributes")
 }
 
 /// Converts an error of a client API call.
@@ -88,10 +94,10 @@ pub(crate) fn session(fields: &mut ParamReader<'_>) -> pb::ClientSession {
 }
 
 fn signature(fields: &mut ParamReader<'_>) -> Option<pb::ClientSignature> {
-    let (identifier, hash) = (fields.text("identifier"), fields.text("identifier_hash"));
-    (identifier.is_some() || hash.is_some()).then(|| pb::ClientSignature {
-        identifier: identifier.unwrap_or_default(),
-        identifier_hash: hash.unwrap_or_default(),
+    let sent = fields.read::<SignatureParams>();
+    (sent.identifier.is_some() || sent.identifier_hash.is_some()).then(|| pb::ClientSignature {
+        identifier: sent.identifier.unwrap_or_default(),
+        identifier_hash: sent.identifier_hash.unwrap_or_default(),
     })
 }
 
@@ -110,16 +116,17 @@ async fn inbox(call: Call, params: Params) -> ApiResult {
 
 async fn create(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
+    let (signature, person) = (signature(&mut fields), fields.read::<PersonParams>());
     let request = pb::CreateClientSessionRequest {
         inbox_identifier: fields.text("inbox_identifier").unwrap_or_default(),
         request_id: call.request_id(),
-        signature: signature(&mut fields),
-        email: fields.text("email"),
-        name: fields.text("name"),
-        phone_number: fields.text("phone_number"),
-        avatar_url: fields.text("avatar_url"),
-        custom_attributes: fields.object("custom_attributes"),
-        source_id: fields.text("source_id"),
+        signature,
+        email: person.email,
+        name: person.name,
+        phone_number: person.phone_number,
+        avatar_url: person.avatar_url,
+        custom_attributes: person.custom_attributes,
+        source_id: fields.read::<SessionParams>().source_id,
     };
     fields.finish()?;
     let made = call.client().create_client_session(call.request(request)).await;
@@ -166,15 +173,16 @@ async fn rotate(call: Call, params: Params) -> ApiResult {
 
 async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
+    let (signature, person) = (signature(&mut fields), fields.read::<PersonParams>());
     let request = pb::UpdateClientSessionRequest {
         session: Some(session(&mut fields)),
         request_id: call.request_id(),
-        signature: signature(&mut fields),
-        email: fields.text("email"),
-        name: fields.text("name"),
-        phone_number: fields.text("phone_number"),
-        avatar_url: fields.text("avatar_url"),
-        custom_attributes: fields.object("custom_attributes"),
+        signature,
+        email: person.email,
+        name: person.name,
+        phone_number: person.phone_number,
+        avatar_url: person.avatar_url,
+        custom_attributes: person.custom_attributes,
     };
     fields.finish()?;
     let changed = call.client().update_client_session(call.request(request)).await;

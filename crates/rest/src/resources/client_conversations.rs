@@ -8,7 +8,7 @@ use std::sync::{
 use axum::response::Response;
 use parley_proto as pb;
 use prost::Message as _;
-use serde_json::{Map, Value as Json};
+use serde_json::Map;
 
 use crate::{
     ApiResult,
@@ -17,10 +17,17 @@ use crate::{
     json::{
         self,
         client::{ClientConversation, ClientMessage},
-        values::{Any, OnOrOff},
+        values::Any,
     },
     lists::rows,
-    params::{Params, attributes::Attributes, fields::ParamReader, message_draft::upload_ids, uploads::ParamsWithFiles},
+    params::{
+        Params,
+        attributes::Attributes,
+        declaration::{OnOrOff, params},
+        fields::ParamReader,
+        message_draft::upload_ids,
+        uploads::ParamsWithFiles,
+    },
     resources::client::{CONTACTS, client_route, refused, session},
 };
 
@@ -32,6 +39,12 @@ const MESSAGES: usize = 20;
 
 /// Once a response exceeds this number of bytes, its remaining conversations are listed without messages.
 const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+
+params! {
+    struct NewConversation { custom_attributes: Attributes }
+    struct Typing { typing_status: OnOrOff }
+    struct NewMessage { content: Option<String>, echo_id: Option<String>, attachments: Vec<String> as Vec<String> = upload_ids }
+}
 
 pub fn routes() -> ApiRouter {
     let all = format!("{CONTACTS}/{{contact_identifier}}/conversations");
@@ -46,7 +59,7 @@ pub fn routes() -> ApiRouter {
             &all,
             create,
             client_route("createClientConversation", "ClientService.CreateClientConversation")
-                .body::<Attributes>("custom_attributes")
+                .params::<NewConversation>()
                 .returns::<ClientConversation>(),
         )
         .get(
@@ -63,7 +76,7 @@ pub fn routes() -> ApiRouter {
             &format!("{one}/toggle_typing"),
             toggle_typing,
             client_route("toggleClientTyping", "ClientService.SetClientTyping")
-                .body::<OnOrOff>("typing_status")
+                .params::<Typing>()
                 .reads(),
         )
         .post(
@@ -82,8 +95,7 @@ pub fn routes() -> ApiRouter {
             &format!("{one}/messages"),
             write,
             client_route("createClientMessage", "ClientService.CreateClientMessage")
-                .bodies::<Option<String>>(&["content", "echo_id"])
-                .body::<Vec<String>>("attachments")
+                .params::<NewMessage>()
                 .returns::<ClientMessage>(),
         )
         .update(
@@ -132,12 +144,12 @@ async fn list(call: Call, params: Params) -> ApiResult {
 
 async fn create(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
+    let sent: NewConversation = fields.parse()?;
     let request = pb::CreateClientConversationRequest {
         session: Some(session(&mut fields)),
         request_id: call.request_id(),
-        custom_attributes: fields.object("custom_attributes"),
+        custom_attributes: sent.custom_attributes,
     };
-    fields.finish()?;
     let made = call.client().create_client_conversation(call.request(request)).await;
     Ok(answer(made.map_err(refused)?.into_inner().conversation))
 }
@@ -166,7 +178,7 @@ async fn resolve(call: Call, params: Params) -> ApiResult {
 
 async fn toggle_typing(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
-    let typing = match fields.raw("typing_status").and_then(Json::as_str) {
+    let typing = match fields.read::<Typing>().typing_status.as_deref() {
         Some("on") => true,
         Some("off") => false,
         // Any other value has no effect, but the conversation must exist and belong to the session.
@@ -230,15 +242,15 @@ async fn messages(call: Call, params: Params) -> ApiResult {
 
 async fn write(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
+    let sent: NewMessage = fields.parse()?;
     let request = pb::CreateClientMessageRequest {
         session: Some(session(&mut fields)),
         request_id: call.request_id(),
         conversation_id: conversation(&fields),
-        content: fields.text("content"),
-        echo_id: fields.text("echo_id"),
-        upload_ids: upload_ids(&mut fields),
+        content: sent.content,
+        echo_id: sent.echo_id,
+        upload_ids: sent.attachments,
     };
-    fields.finish()?;
     let made = call.client().create_client_message(call.request(request)).await;
     Ok(message_response(made.map_err(refused)?.into_inner().message))
 }

@@ -10,16 +10,17 @@ use crate::{
     json::{self, record::ContactNote},
     lists::rows,
     openapi::{RouteDescription, describe},
-    params::{Params, fields::ParamReader},
+    params::{Params, declaration::params},
 };
 
-/// The attributes of a note.
-const ATTRIBUTES: [&str; 1] = ["content"];
+params! {
+    struct NoteParams { content: String }
+}
 
 pub fn routes() -> ApiRouter {
     const LIST: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}/notes";
     const ONE: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}/notes/{note_id}";
-    let settings = |description: RouteDescription| description.root("note").returns::<ContactNote>();
+    let settings = |description: RouteDescription| description.root("note").params::<NoteParams>().returns::<ContactNote>();
     ApiRouter::new("Contacts")
         .get(
             LIST,
@@ -29,7 +30,7 @@ pub fn routes() -> ApiRouter {
         .post(
             LIST,
             create,
-            settings(describe("createContactNote", "ContactNotesService.CreateContactNote")).required_body::<String>("content"),
+            settings(describe("createContactNote", "ContactNotesService.CreateContactNote")).required(&["content"]),
         )
         .get(
             ONE,
@@ -39,7 +40,7 @@ pub fn routes() -> ApiRouter {
         .update(
             ONE,
             update,
-            settings(describe("updateContactNote", "ContactNotesService.UpdateContactNote")).body::<String>("content"),
+            settings(describe("updateContactNote", "ContactNotesService.UpdateContactNote")),
         )
         .delete(ONE, delete, describe("deleteContactNote", "ContactNotesService.DeleteContactNote"))
 }
@@ -47,39 +48,23 @@ pub fn routes() -> ApiRouter {
 async fn list(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListContactNotesRequest {
-                account_id,
-                contact_id,
-                page_token,
-                ..Default::default()
-            };
-            let page = call.send(request);
-            async move {
-                let page = page.await?;
-                Ok((
-                    page.contact_notes.into_iter().map(ContactNote::from).collect(),
-                    page.next_page_token,
-                ))
-            }
-        },
-    )
-    .await
+    let request = pb::ListContactNotesRequest {
+        account_id,
+        contact_id,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| rows, ContactNote::from).await
 }
 
 async fn create(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
-    let mut fields = call.authorize_error(account_id, params.root("note", &ATTRIBUTES)).await?;
-    let (row, _) = read(&mut fields);
-    call.authorize_error(account_id, fields.finish()).await?;
+    let (sent, _) = call.parse_root(&params, "note").await?;
     let request = pb::CreateContactNoteRequest {
         account_id,
         request_id: call.request_id(),
         contact_id,
-        contact_note: Some(row),
+        contact_note: Some(note(0, sent)),
     };
     let made = call.send(request).await?;
     Ok(json::ok(&ContactNote::from(made.contact_note.unwrap_or_default())))
@@ -100,18 +85,15 @@ async fn show(call: Call, params: Params) -> ApiResult {
 async fn update(call: Call, params: Params) -> ApiResult {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
-    let mut fields = call.authorize_error(account_id, params.root("note", &ATTRIBUTES)).await?;
-    let (mut row, paths) = read(&mut fields);
-    call.authorize_error(account_id, fields.finish()).await?;
+    let (sent, paths) = call.parse_root(&params, "note").await?;
     if paths.is_empty() {
         return show(call, params).await;
     }
-    row.id = outer.path_id("note_id");
     let request = pb::UpdateContactNoteRequest {
         account_id,
         request_id: call.request_id(),
         contact_id,
-        contact_note: Some(row),
+        contact_note: Some(note(outer.path_id("note_id"), sent)),
         update_mask: Some(FieldMask { paths }),
     };
     let changed = call.send(request).await?;
@@ -131,11 +113,10 @@ async fn delete(call: Call, params: Params) -> ApiResult {
     Ok(json::empty())
 }
 
-/// Parses a note. Also returns the names of the attributes that were sent.
-fn read(fields: &mut ParamReader<'_>) -> (pb::ContactNote, Vec<String>) {
-    let note = pb::ContactNote {
-        content: fields.text("content").unwrap_or_default(),
+fn note(id: i64, params: NoteParams) -> pb::ContactNote {
+    pb::ContactNote {
+        id,
+        content: params.content.unwrap_or_default(),
         ..Default::default()
-    };
-    (note, fields.sent(&ATTRIBUTES))
+    }
 }

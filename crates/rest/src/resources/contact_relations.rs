@@ -14,13 +14,20 @@ use crate::{
         values::{Id, Payload},
     },
     lists::rows,
-    openapi::{Caller, describe},
-    params::Params,
-    resources::contacts,
+    openapi::{Caller, describe, schema::Parameters as _},
+    params::{Params, declaration::params, fields::ParamReader},
+    resources::{contacts, conversation_changes::Labels},
 };
 
 /// Maximum conversations of a contact in one response.
 const CONVERSATIONS: i32 = 20;
+
+// A missing id gets "not found", like an unknown one.
+params! {
+    struct SessionKey { inbox_id: Id as i64 = ParamReader::path_id, source_id: String }
+    struct NewSession { inbox_id: Id as i64 = ParamReader::path_id, source_id: String, hmac_verified: bool }
+    struct Merge { base_contact_id: Id as i64 = ParamReader::path_id, mergee_contact_id: Id as i64 = ParamReader::path_id }
+}
 
 pub fn routes() -> ApiRouter {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
@@ -30,9 +37,8 @@ pub fn routes() -> ApiRouter {
             &format!("{CONTACT}/contact_inboxes"),
             create_session,
             describe("createContactSession", "ContactsService.CreateContactSession")
-                .required_body::<Id>("inbox_id")
-                .body::<String>("source_id")
-                .body::<bool>("hmac_verified")
+                .params::<NewSession>()
+                .required(&["inbox_id"])
                 .returns::<LoneContactSession>(),
         )
         .get(
@@ -44,7 +50,7 @@ pub fn routes() -> ApiRouter {
             &format!("{CONTACT}/labels"),
             set_labels,
             describe("setContactLabels", "ContactsService.UpdateContact")
-                .body::<Vec<String>>("labels")
+                .params::<Labels>()
                 .returns::<Payload<Vec<String>>>(),
         )
         .get(
@@ -61,8 +67,8 @@ pub fn routes() -> ApiRouter {
             &format!("{ACCOUNT}/contact_inboxes/filter"),
             find_by_session,
             describe("findContactBySession", "ContactsService.GetContactBySession")
-                .required_body::<Id>("inbox_id")
-                .required_body::<String>("source_id")
+                .params::<SessionKey>()
+                .required(SessionKey::NAMES)
                 .reads()
                 .empty_not_found()
                 .returns::<ContactWithSessions>(),
@@ -72,24 +78,23 @@ pub fn routes() -> ApiRouter {
             merge,
             describe("mergeContacts", "ContactsService.MergeContacts")
                 .caller(Caller::Administrator)
-                .required_body::<Id>("base_contact_id")
-                .required_body::<Id>("mergee_contact_id")
+                .params::<Merge>()
+                .required(Merge::NAMES)
                 .returns::<Contact>(),
         )
 }
 
 async fn create_session(call: Call, params: Params) -> ApiResult {
-    let mut fields = params.fields();
+    let fields = params.fields();
+    let sent: NewSession = call.parse(&params).await?;
     let request = pb::CreateContactSessionRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         contact_id: fields.path_id("contact_id"),
-        // A missing inbox id gets "not found", like an unknown one.
-        inbox_id: fields.path_id("inbox_id"),
-        source_id: fields.text("source_id"),
-        hmac_verified: fields.flag("hmac_verified").unwrap_or(false),
+        inbox_id: sent.inbox_id,
+        source_id: sent.source_id,
+        hmac_verified: sent.hmac_verified.unwrap_or(false),
     };
-    call.authorize_error(request.account_id, fields.finish()).await?;
     let made = call.contacts().create_contact_session(call.request(request)).await?.into_inner();
     Ok(json::ok(&LoneContactSession::from(made.contact_inbox.unwrap_or_default())))
 }
@@ -97,35 +102,23 @@ async fn create_session(call: Call, params: Params) -> ApiResult {
 async fn contactable_inboxes(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, contact_id) = (fields.account(), fields.path_id("contact_id"));
-    rows::all_pages(
-        |payload| Payload { payload },
-        move |page_token| {
-            let request = pb::ListContactableInboxesRequest {
-                account_id,
-                contact_id,
-                page_size: 1000,
-                page_token,
-            };
-            let (mut client, request) = (call.contacts(), call.request(request));
-            async move {
-                let page = client.list_contactable_inboxes(request).await?.into_inner();
-                let rows = page.contactable_inboxes.into_iter().map(ContactableInbox::from);
-                Ok((rows.collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListContactableInboxesRequest {
+        account_id,
+        contact_id,
+        page_size: 1000,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |payload| Payload { payload }, ContactableInbox::from).await
 }
 
 /// Unlike other routes, responds with 404 and no body if there is no such session.
 async fn find_by_session(call: Call, params: Params) -> ApiResult {
-    let mut fields = params.fields();
+    let sent: SessionKey = call.parse(&params).await?;
     let request = pb::GetContactBySessionRequest {
-        account_id: fields.account(),
-        inbox_id: fields.path_id("inbox_id"),
-        source_id: fields.text("source_id").unwrap_or_default(),
+        account_id: params.fields().account(),
+        inbox_id: sent.inbox_id,
+        source_id: sent.source_id.unwrap_or_default(),
     };
-    call.authorize_error(request.account_id, fields.finish()).await?;
     if request.source_id.trim().is_empty() {
         call.authorize(request.account_id).await?;
         return Err(ApiError::empty_not_found());
@@ -146,13 +139,13 @@ async fn find_by_session(call: Call, params: Params) -> ApiResult {
 }
 
 async fn merge(call: Call, params: Params) -> ApiResult {
-    let fields = params.fields();
+    let mut fields = params.fields();
+    let sent = fields.read::<Merge>();
     let request = pb::MergeContactsRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
-        // Missing ids get "not found", like unknown ones.
-        base_contact_id: fields.path_id("base_contact_id"),
-        mergee_contact_id: fields.path_id("mergee_contact_id"),
+        base_contact_id: sent.base_contact_id,
+        mergee_contact_id: sent.mergee_contact_id,
     };
     let merged = call.contacts().merge_contacts(call.request(request)).await?.into_inner();
     Ok(json::ok(&Contact::from(merged.contact.unwrap_or_default())))
@@ -165,14 +158,14 @@ async fn labels(call: Call, params: Params) -> ApiResult {
 }
 
 async fn set_labels(call: Call, params: Params) -> ApiResult {
-    let mut fields = params.fields();
+    let fields = params.fields();
     let account_id = fields.account();
+    let sent: Labels = call.parse(&params).await?;
     let contact = pb::Contact {
         id: fields.path_id("contact_id"),
-        labels: fields.texts("labels").unwrap_or_default(),
+        labels: sent.labels.unwrap_or_default(),
         ..Default::default()
     };
-    call.authorize_error(account_id, fields.finish()).await?;
     let contact = contacts::change(&call, account_id, contact, vec!["labels".to_owned()]).await?;
     Ok(json::ok(&Payload { payload: contact.labels }))
 }

@@ -4,7 +4,7 @@ use parley_proto::{
     self as pb,
     optional_strings::{OptionalString, OptionalStrings},
 };
-use prost_types::{FieldMask, Struct};
+use prost_types::FieldMask;
 use tonic::Code;
 
 use crate::{
@@ -19,9 +19,15 @@ use crate::{
         values::{Id, Payload},
     },
     openapi::{Caller, RouteDescription, describe},
-    params::{Params, attributes::Attributes, fields::ParamReader, uploads::ParamsWithFiles},
+    params::{Params, attributes::Attributes, declaration::params, fields::ParamReader, uploads::ParamsWithFiles},
     resources::contact_list::includes_sessions,
 };
+
+params! {
+    struct ContactParams { blocked: bool, additional_attributes: Attributes, custom_attributes: Attributes }
+    struct SessionParams { inbox_id: Id, source_id: String }
+    struct AttributeNames { custom_attributes: Vec<String> }
+}
 
 pub fn routes() -> ApiRouter {
     const CONTACTS: &str = "/api/v1/accounts/{account_id}/contacts";
@@ -31,8 +37,7 @@ pub fn routes() -> ApiRouter {
             CONTACTS,
             create,
             written(describe("createContact", "ContactsService.CreateContact"))
-                .body::<Id>("inbox_id")
-                .body::<String>("source_id")
+                .params::<SessionParams>()
                 .returns::<Payload<CreatedContact>>(),
         )
         .get(
@@ -56,7 +61,7 @@ pub fn routes() -> ApiRouter {
             &format!("{CONTACT}/destroy_custom_attributes"),
             destroy_custom_attributes,
             describe("removeContactAttributes", "ContactsService.UpdateContact")
-                .body::<Vec<String>>("custom_attributes")
+                .params::<AttributeNames>()
                 .returns::<Payload<ContactWithSessions>>(),
         )
 }
@@ -67,9 +72,9 @@ fn written(description: RouteDescription) -> RouteDescription {
         .fold(description.body::<Option<String>>("name"), |description, optional| {
             description.commented_body::<Option<String>>(optional.name, optional.comment)
         })
-        .bodies::<Option<String>>(&["avatar_url", "avatar"])
-        .body::<bool>("blocked")
-        .bodies::<Attributes>(&["additional_attributes", "custom_attributes"])
+        .body::<Option<String>>("avatar_url")
+        .body::<Option<String>>("avatar")
+        .params::<ContactParams>()
 }
 
 /// The optional texts of contacts. Their parameters have the names of the contract and, without a text of their own, its comments.
@@ -105,13 +110,14 @@ async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResu
     for optional in texts() {
         put(&mut request, optional.name, fields.text(optional.name));
     }
-    request.blocked = fields.flag("blocked").unwrap_or(false);
-    request.additional_attributes = fields.object("additional_attributes");
-    request.custom_attributes = fields.object("custom_attributes");
-    request.avatar_url = fields.avatar().unwrap_or_default();
-    request.inbox_id = fields.id("inbox_id");
-    request.source_id = fields.text("source_id");
-    call.authorize_error(request.account_id, fields.finish()).await?;
+    let sent = fields.read::<ContactParams>();
+    request.blocked = sent.blocked.unwrap_or(false);
+    request.additional_attributes = sent.additional_attributes;
+    request.custom_attributes = sent.custom_attributes;
+    request.avatar_url = fields.avatar("avatar").unwrap_or_default();
+    let session: SessionParams = call.authorize_error(request.account_id, fields.parse()).await?;
+    request.inbox_id = session.inbox_id;
+    request.source_id = session.source_id;
     let made = call.contacts().create_contact(call.request(request)).await?.into_inner();
     Ok(json::ok(&Payload {
         payload: CreatedContact::from(made),
@@ -188,34 +194,37 @@ fn patch(fields: &mut ParamReader<'_>) -> (pb::Contact, Vec<String>) {
             mask.push(optional.name.to_owned());
         }
     }
-    if let Some(blocked) = fields.flag("blocked") {
+    let avatar_url = fields.avatar("avatar");
+    let sent = fields.read::<ContactParams>();
+    if let Some(blocked) = sent.blocked {
         contact.blocked = blocked;
         mask.push("blocked".to_owned());
     }
-    if let Some(avatar_url) = fields.avatar() {
+    if let Some(avatar_url) = avatar_url {
         contact.avatar_url = avatar_url;
         mask.push("avatar_url".to_owned());
     }
-    contact.additional_attributes = merged(fields, "additional_attributes", &mut mask);
-    contact.custom_attributes = merged(fields, "custom_attributes", &mut mask);
+    for (key, attributes) in [
+        ("additional_attributes", &sent.additional_attributes),
+        ("custom_attributes", &sent.custom_attributes),
+    ] {
+        let names = attributes.iter().flat_map(|attributes| attributes.fields.keys());
+        mask.extend(names.map(|name| format!("{key}.{name}")));
+    }
+    contact.additional_attributes = sent.additional_attributes;
+    contact.custom_attributes = sent.custom_attributes;
     (contact, mask)
 }
 
-fn merged(fields: &mut ParamReader<'_>, key: &str, mask: &mut Vec<String>) -> Option<Struct> {
-    let attributes = fields.object(key)?;
-    mask.extend(attributes.fields.keys().map(|inner| format!("{key}.{inner}")));
-    Some(attributes)
-}
-
 async fn destroy_custom_attributes(call: Call, params: Params) -> ApiResult {
-    let mut fields = params.fields();
+    let fields = params.fields();
     let account_id = fields.account();
     let contact = pb::Contact {
         id: fields.path_id("contact_id"),
         ..Default::default()
     };
-    let names = fields.texts("custom_attributes").unwrap_or_default();
-    call.authorize_error(account_id, fields.finish()).await?;
+    let sent: AttributeNames = call.parse(&params).await?;
+    let names = sent.custom_attributes.unwrap_or_default();
     // A key in the mask that is absent from the contact is removed.
     let mask = names
         .into_iter()

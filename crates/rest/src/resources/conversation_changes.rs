@@ -11,17 +11,25 @@ use crate::{
         self,
         conversation::Conversation,
         json_type::json_type,
-        values::{Id, Name, OnOrOff, Payload, one_key},
+        values::{Id, Name, Payload, one_key},
     },
     openapi::describe,
     params::{
         Params,
         attributes::Attributes,
+        declaration::{OnOrOff, params},
         fields::ParamReader,
-        timestamps::{self, Iso},
+        timestamps::{Iso, Unix},
     },
     resources::conversation_response,
 };
+
+params! {
+    pub struct Priority { priority: Option<Name<ConversationPriority>> }
+    pub struct Labels { labels: Vec<String> }
+    struct StatusChange { status: Name<ConversationStatus>, snoozed_until: Unix }
+    struct Typing { typing_status: OnOrOff, is_private: bool }
+}
 
 /// The routes of changes, except the update, which shares a path with reading the conversation and is registered in `conversations`.
 pub fn routes() -> ApiRouter {
@@ -32,22 +40,18 @@ pub fn routes() -> ApiRouter {
             &one("toggle_status"),
             toggle_status,
             describe("toggleConversationStatus", "ConversationsService.UpdateConversationStatus")
-                .body::<Name<ConversationStatus>>("status")
-                .body::<i64>("snoozed_until")
+                .params::<StatusChange>()
                 .returns::<Payload<ToggledStatus>>(),
         )
         .post(
             &one("toggle_priority"),
             toggle_priority,
-            describe("toggleConversationPriority", "ConversationsService.UpdateConversationPriority")
-                .body::<Option<Name<ConversationPriority>>>("priority"),
+            describe("toggleConversationPriority", "ConversationsService.UpdateConversationPriority").params::<Priority>(),
         )
         .post(
             &one("toggle_typing_status"),
             toggle_typing_status,
-            describe("toggleTyping", "ConversationsService.SetTyping")
-                .body::<OnOrOff>("typing_status")
-                .body::<bool>("is_private"),
+            describe("toggleTyping", "ConversationsService.SetTyping").params::<Typing>(),
         )
         .post(
             &one("update_last_seen"),
@@ -70,7 +74,7 @@ pub fn routes() -> ApiRouter {
             &one("labels"),
             set_labels,
             describe("setConversationLabels", "ConversationsService.UpdateConversationLabels")
-                .body::<Vec<String>>("labels")
+                .params::<Labels>()
                 .returns::<Payload<Vec<String>>>(),
         )
 }
@@ -90,15 +94,15 @@ json_type! {
 one_key!(CustomAttributes { custom_attributes });
 
 async fn toggle_status(call: Call, params: Params) -> ApiResult {
-    let mut fields = params.fields();
+    let fields = params.fields();
+    let sent: StatusChange = call.parse(&params).await?;
     let request = pb::UpdateConversationStatusRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
-        status: fields.choice::<ConversationStatus>("status").unwrap_or_default().into(),
-        snoozed_until: fields.time("snoozed_until", timestamps::from_unix),
+        status: sent.status.unwrap_or_default().into(),
+        snoozed_until: sent.snoozed_until,
     };
-    call.authorize_error(request.account_id, fields.finish()).await?;
     let changed = call
         .conversations()
         .update_conversation_status(call.request(request))
@@ -111,11 +115,12 @@ async fn toggle_status(call: Call, params: Params) -> ApiResult {
 
 /// `PATCH /conversations/{id}`, which changes only the priority.
 pub async fn update(call: Call, params: Params) -> ApiResult {
-    let mut fields = params.fields();
-    if !fields.is_present("priority") {
-        return Ok(conversation_response::answer(unchanged(&call, &fields).await?));
-    }
-    let conversation = set_priority(&call, &mut fields).await?;
+    let fields = params.fields();
+    let conversation = if fields.is_present("priority") {
+        set_priority(&call, &params).await?
+    } else {
+        unchanged(&call, &fields).await?
+    };
     Ok(conversation_response::answer(conversation))
 }
 
@@ -136,26 +141,27 @@ pub async fn unchanged(call: &Call, fields: &ParamReader<'_>) -> Result<Option<p
 }
 
 async fn toggle_priority(call: Call, params: Params) -> ApiResult {
-    set_priority(&call, &mut params.fields()).await?;
+    set_priority(&call, &params).await?;
     Ok(json::empty())
 }
 
-async fn set_priority(call: &Call, fields: &mut ParamReader<'_>) -> Result<Option<pb::Conversation>, ApiError> {
-    let priority: ConversationPriority = fields.choice("priority").unwrap_or_default();
+async fn set_priority(call: &Call, params: &Params) -> Result<Option<pb::Conversation>, ApiError> {
+    let fields = params.fields();
+    let sent: Priority = call.parse(params).await?;
     let request = pb::UpdateConversationPriorityRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
-        priority: priority.into(),
+        priority: sent.priority.unwrap_or_default().into(),
     };
-    call.authorize_error(request.account_id, fields.finish()).await?;
     let changed = call.conversations().update_conversation_priority(call.request(request)).await?;
     Ok(changed.into_inner().conversation)
 }
 
 async fn toggle_typing_status(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
-    let typing = match fields.text("typing_status").as_deref() {
+    let sent = fields.read::<Typing>();
+    let typing = match sent.typing_status.as_deref() {
         Some("on") => true,
         Some("off") => false,
         // Any other value has no effect, but the caller must have access to the conversation.
@@ -169,7 +175,7 @@ async fn toggle_typing_status(call: Call, params: Params) -> ApiResult {
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
         typing,
-        is_private: fields.flag("is_private").unwrap_or(false),
+        is_private: sent.is_private.unwrap_or(false),
         by_contact: false,
     };
     call.conversations().set_typing(call.request(request)).await?;
@@ -232,14 +238,14 @@ async fn labels(call: Call, params: Params) -> ApiResult {
 }
 
 async fn set_labels(call: Call, params: Params) -> ApiResult {
-    let mut fields = params.fields();
+    let fields = params.fields();
+    let sent: Labels = call.parse(&params).await?;
     let request = pb::UpdateConversationLabelsRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
-        labels: fields.texts("labels").unwrap_or_default(),
+        labels: sent.labels.unwrap_or_default(),
     };
-    call.authorize_error(request.account_id, fields.finish()).await?;
     let changed = call
         .conversations()
         .update_conversation_labels(call.request(request))

@@ -11,14 +11,14 @@ use crate::{
     json::{
         self,
         conversation::{Conversation, ListCounts},
-        values::{Id, List, Named, choice, one_key},
+        values::{Id, List, Named, one_key},
     },
     lists::{
         pagination::{self, PageMeta, PageWindow, SearchCursor},
         rows,
     },
     openapi::{RouteDescription, describe},
-    params::{Params, fields::ParamReader, timestamps},
+    params::{Params, declaration::choice, fields::ParamReader, timestamps},
 };
 
 /// Conversations per page.

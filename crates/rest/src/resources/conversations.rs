@@ -15,20 +15,28 @@ use crate::{
     },
     openapi::{Caller, describe},
     params::{
-        Params,
-        attributes::Attributes,
-        declaration::Nested,
-        fields::ParamReader,
-        message_draft::{self, MessageParams},
-        timestamps::{self, Iso},
-        uploads::ParamsWithFiles,
+        Params, attributes::Attributes, declaration::Nested, declaration::params, fields::ParamReader, message_draft::MessageParams,
+        timestamps::Iso, uploads::ParamsWithFiles,
     },
     resources::{
-        conversation_changes,
+        conversation_changes::{self, Priority},
         conversation_response::{answer, read},
         conversation_state,
     },
 };
+
+params! {
+    struct NewConversation {
+        message: Nested<MessageParams>,
+        inbox_id: Id, contact_id: Id, source_id: String,
+        status: Name<ConversationStatus>, snoozed_until: Iso,
+        assignee_id: Id, team_id: Id,
+        priority: Name<ConversationPriority>,
+        additional_attributes: Attributes as Option<Struct> = additional_attributes,
+        custom_attributes: Attributes as Option<Struct> = ParamReader::object_or_default,
+        hmac_verified: bool,
+    }
+}
 
 pub fn routes() -> ApiRouter {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
@@ -38,16 +46,7 @@ pub fn routes() -> ApiRouter {
             CONVERSATIONS,
             create,
             describe("createConversation", "ConversationsService.CreateConversation")
-                .body::<Id>("inbox_id")
-                .body::<Id>("contact_id")
-                .body::<String>("source_id")
-                .body::<Name<ConversationStatus>>("status")
-                .body::<Iso>("snoozed_until")
-                .bodies::<Id>(&["assignee_id", "team_id"])
-                .body::<Name<ConversationPriority>>("priority")
-                .bodies::<Attributes>(&["additional_attributes", "custom_attributes"])
-                .body::<bool>("hmac_verified")
-                .body::<Nested<MessageParams>>("message")
+                .params::<NewConversation>()
                 .returns::<Conversation>(),
         )
         .get(
@@ -59,7 +58,7 @@ pub fn routes() -> ApiRouter {
             CONVERSATION,
             conversation_changes::update,
             describe("updateConversation", "ConversationsService.UpdateConversationPriority")
-                .body::<Option<Name<ConversationPriority>>>("priority")
+                .params::<Priority>()
                 .returns::<Conversation>(),
         )
         .delete(
@@ -70,36 +69,30 @@ pub fn routes() -> ApiRouter {
 }
 
 async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
-    let mut fields = params.fields();
-    let message = fields.inside("message").map(|mut inner| {
-        let draft = message_draft::read(&mut inner);
-        fields.join(inner);
-        draft
-    });
+    let sent: NewConversation = call.parse(&params).await?;
     let request = pb::CreateConversationRequest {
-        account_id: fields.account(),
+        account_id: params.fields().account(),
         request_id: call.request_id(),
-        inbox_id: fields.id("inbox_id"),
-        contact_id: fields.id("contact_id"),
-        source_id: fields.text("source_id"),
-        status: fields.choice::<ConversationStatus>("status").unwrap_or_default().into(),
-        snoozed_until: fields.time("snoozed_until", timestamps::from_iso),
-        assignee_id: fields.id("assignee_id"),
-        team_id: fields.id("team_id"),
-        priority: fields.choice::<ConversationPriority>("priority").unwrap_or_default().into(),
-        additional_attributes: additional_attributes(&mut fields),
-        custom_attributes: fields.object_or_default("custom_attributes"),
-        hmac_verified: fields.flag("hmac_verified").unwrap_or(false),
-        message,
+        inbox_id: sent.inbox_id,
+        contact_id: sent.contact_id,
+        source_id: sent.source_id,
+        status: sent.status.unwrap_or_default().into(),
+        snoozed_until: sent.snoozed_until,
+        assignee_id: sent.assignee_id,
+        team_id: sent.team_id,
+        priority: sent.priority.unwrap_or_default().into(),
+        additional_attributes: sent.additional_attributes,
+        custom_attributes: sent.custom_attributes,
+        hmac_verified: sent.hmac_verified.unwrap_or(false),
+        message: sent.message.map(MessageParams::into_draft),
     };
-    call.authorize_error(request.account_id, fields.finish()).await?;
     let made = call.send(request).await?;
     Ok(answer(made.conversation))
 }
 
 /// The additional attributes. A `referer` that is not a URL becomes null.
-fn additional_attributes(fields: &mut ParamReader<'_>) -> Option<Struct> {
-    let mut attributes = fields.object_or_default("additional_attributes")?;
+fn additional_attributes(fields: &mut ParamReader<'_>, key: &str) -> Option<Struct> {
+    let mut attributes = fields.object_or_default(key)?;
     if let Some(referer) = attributes.fields.get_mut("referer") {
         let is_url = match &referer.kind {
             Some(Kind::StringValue(text)) => text.parse::<Uri>().is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some()),
@@ -133,7 +126,7 @@ mod tests {
                 map: [("additional_attributes".to_owned(), attributes)].into_iter().collect(),
                 ..Default::default()
             };
-            object(additional_attributes(&mut params.fields()).as_ref())
+            object(additional_attributes(&mut params.fields(), "additional_attributes").as_ref())
         };
         assert_eq!(
             sent(json!({"referer": "https://shop.example.org/a"}))["referer"],

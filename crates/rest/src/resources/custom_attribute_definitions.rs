@@ -9,37 +9,44 @@ use crate::{
     json::{
         self,
         record::CustomAttributeDefinition,
-        values::{Name, Named, OneOf},
+        values::{Name, OneOf},
     },
     lists::rows::Rows,
     openapi::RouteDescription,
-    params::fields::ParamReader,
+    params::{declaration::params, fields::ParamReader},
 };
+
+/// A name, or its index among the names.
+type Numbered<T> = OneOf<Name<T>, i64>;
+
+params! {
+    pub struct CustomAttributeParams {
+        attribute_model: Numbered<CustomAttributeModel>,
+        attribute_key: String,
+        attribute_display_name: String,
+        attribute_display_type: Numbered<CustomAttributeType>,
+        attribute_description: Option<String>,
+        attribute_values: Vec<String>,
+        regex_pattern: Option<String>,
+        regex_cue: Option<String>,
+    }
+}
 
 impl JsonRecord for pb::CustomAttributeDefinition {
     type Json = CustomAttributeDefinition;
     type Rows = Rows<CustomAttributeDefinition>;
-    const ATTRIBUTES: &'static [&'static str] = &[
-        "attribute_model",
-        "attribute_key",
-        "attribute_display_name",
-        "attribute_display_type",
-        "attribute_description",
-        "attribute_values",
-        "regex_pattern",
-        "regex_cue",
-    ];
+    type Params = CustomAttributeParams;
 
-    fn read(fields: &mut ParamReader<'_>) -> Self {
+    fn from_params(params: CustomAttributeParams) -> Self {
         Self {
-            model: numbered::<CustomAttributeModel>(fields, "attribute_model").map_or(0, i32::from),
-            key: fields.text("attribute_key").unwrap_or_default(),
-            display_name: fields.text("attribute_display_name").unwrap_or_default(),
-            r#type: numbered::<CustomAttributeType>(fields, "attribute_display_type").map_or(0, i32::from),
-            description: fields.text("attribute_description"),
-            values: fields.texts("attribute_values").unwrap_or_default(),
-            regex_pattern: fields.text("regex_pattern"),
-            regex_cue: fields.text("regex_cue"),
+            model: params.attribute_model.map_or(0, i32::from),
+            key: params.attribute_key.unwrap_or_default(),
+            display_name: params.attribute_display_name.unwrap_or_default(),
+            r#type: params.attribute_display_type.map_or(0, i32::from),
+            description: params.attribute_description,
+            values: params.attribute_values.unwrap_or_default(),
+            regex_pattern: params.regex_pattern,
+            regex_cue: params.regex_cue,
             ..Self::default()
         }
     }
@@ -54,7 +61,9 @@ impl JsonRecord for pb::CustomAttributeDefinition {
 
     fn list(fields: &mut ParamReader<'_>) -> pb::ListCustomAttributeDefinitionsRequest {
         pb::ListCustomAttributeDefinitionsRequest {
-            model: numbered::<CustomAttributeModel>(fields, "attribute_model").map_or(0, i32::from),
+            model: fields
+                .choice_or_index::<CustomAttributeModel>("attribute_model")
+                .map_or(0, i32::from),
             ..Default::default()
         }
     }
@@ -68,13 +77,6 @@ impl JsonRecord for pb::CustomAttributeDefinition {
     }
 }
 
-fn settings(route: RouteDescription) -> RouteDescription {
-    route
-        .body::<Numbered<CustomAttributeType>>("attribute_display_type")
-        .bodies::<Option<String>>(&["attribute_description", "regex_pattern", "regex_cue"])
-        .body::<Vec<String>>("attribute_values")
-}
-
 pub fn routes() -> ApiRouter {
     const PATH: &str = "/api/v1/accounts/{account_id}/custom_attribute_definitions";
     RecordRoutes::<pb::CustomAttributeDefinition>::new("Custom attributes", PATH)
@@ -82,27 +84,13 @@ pub fn routes() -> ApiRouter {
             route.query::<Numbered<CustomAttributeModel>>("attribute_model")
         })
         .create("createCustomAttributeDefinition", |route| {
-            settings(route)
-                .body::<Numbered<CustomAttributeModel>>("attribute_model")
-                .required_body::<String>("attribute_display_name")
-                .required_body::<String>("attribute_key")
+            route.required(&["attribute_display_name", "attribute_key"])
         })
         .show("showCustomAttributeDefinition", |route| route)
         .update("updateCustomAttributeDefinition", |route| {
-            settings(route).bodies::<String>(&["attribute_display_name", "attribute_key"])
+            let last = ["attribute_values", "attribute_display_name", "attribute_key"];
+            route.without("attribute_model").listed_last(&last)
         })
         .delete("deleteCustomAttributeDefinition", RouteDescription::returns_no_content)
         .into_router()
-}
-
-/// A name, or its index among the names.
-type Numbered<T> = OneOf<Name<T>, i64>;
-
-/// Parses a value that is given by its name or its index.
-fn numbered<T: Named>(fields: &mut ParamReader<'_>, key: &str) -> Option<T> {
-    let index = fields.integer(key).and_then(|number| usize::try_from(number).ok());
-    match index.and_then(|index| T::NAMES.get(index)) {
-        Some((_, value)) => Some(*value),
-        None => fields.choice(key),
-    }
 }

@@ -11,14 +11,14 @@ use crate::{
     errors::ApiError,
     json::{
         conversation::{Conversation, Counts},
-        values::{Any, List, Name, Named, choice},
+        values::{Any, List, Name, Named},
     },
     lists::{
         pagination::{self, PageMeta, PageWindow},
         rows,
     },
     openapi::describe,
-    params::{Params, attributes::to_value, fields::ParamReader},
+    params::{Params, attributes::to_value, declaration::choice, fields::ParamReader},
     resources::contact_list,
 };
 

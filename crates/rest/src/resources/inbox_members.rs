@@ -63,23 +63,12 @@ fn agents_response(agents: Vec<pb::Agent>) -> axum::response::Response {
 async fn list(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
-    rows::all_pages(
-        |payload| Payload { payload },
-        move |page_token| {
-            let request = pb::ListInboxMembersRequest {
-                account_id,
-                inbox_id,
-                page_token,
-                ..Default::default()
-            };
-            let page = call.send(request);
-            async move {
-                let page = page.await?;
-                Ok((page.members.into_iter().map(Agent::from).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListInboxMembersRequest {
+        account_id,
+        inbox_id,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |payload| Payload { payload }, Agent::from).await
 }
 
 /// The account, the inbox and the users. A missing inbox id gets "not found", like an unknown one.
@@ -128,21 +117,10 @@ async fn remove(call: Call, params: Params) -> ApiResult {
 async fn assignable(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, inbox_ids) = (fields.account(), fields.ids("inbox_ids").unwrap_or_default());
-    rows::all_pages(
-        |payload| Payload { payload },
-        move |page_token| {
-            let request = pb::ListAssignableAgentsRequest {
-                account_id,
-                inbox_ids: inbox_ids.clone(),
-                page_token,
-                ..Default::default()
-            };
-            let page = call.send(request);
-            async move {
-                let page = page.await?;
-                Ok((page.agents.into_iter().map(Agent::from).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListAssignableAgentsRequest {
+        account_id,
+        inbox_ids,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |payload| Payload { payload }, Agent::from).await
 }

@@ -16,11 +16,12 @@ use crate::{
         values::{Id, Name, Payload, constant, one_key},
     },
     lists::rows,
-    openapi::{Caller, RouteDescription, describe},
+    openapi::{Caller, describe},
     params::{
         Params,
         attributes::{self, Attributes},
-        declaration::{Nested, params},
+        declaration::Nested,
+        declaration::params,
         fields::ParamReader,
         uploads::ParamsWithFiles,
     },
@@ -38,8 +39,9 @@ pub fn routes() -> ApiRouter {
         .post(
             INBOXES,
             create,
-            settings(describe("createInbox", "InboxesService.CreateInbox"))
+            describe("createInbox", "InboxesService.CreateInbox")
                 .caller(Caller::Administrator)
+                .params::<InboxParams>()
                 .required_body::<NewChannel>("channel")
                 .returns::<Inbox>(),
         )
@@ -47,9 +49,10 @@ pub fn routes() -> ApiRouter {
         .update(
             INBOX,
             update,
-            settings(describe("updateInbox", "InboxesService.UpdateInbox"))
+            describe("updateInbox", "InboxesService.UpdateInbox")
                 .caller(Caller::Administrator)
-                .body::<Nested<ChannelParams>>("channel")
+                .params::<InboxParams>()
+                .params::<ChannelParam>()
                 .body::<Vec<DayParams>>("working_hours")
                 .returns::<Inbox>(),
         )
@@ -62,30 +65,30 @@ pub fn routes() -> ApiRouter {
         )
 }
 
-/// Describes the settings that creating and updating have in common.
-fn settings(description: RouteDescription) -> RouteDescription {
-    description
-        .body::<Option<String>>("avatar")
-        .bodies::<Option<String>>(&["name", "greeting_message", "out_of_office_message", "business_name"])
-        .bodies::<bool>(&[
-            "greeting_enabled",
-            "working_hours_enabled",
-            "enable_email_collect",
-            "csat_survey_enabled",
-            "enable_auto_assignment",
-            "allow_messages_after_resolved",
-            "lock_to_single_conversation",
-        ])
-        .body::<String>("timezone")
-        .body::<Option<Id>>("portal_id")
-        .body::<Name<SenderNameType>>("sender_name_type")
-        .body::<Attributes>("csat_config")
-}
-
 params! {
+    /// The settings that creating and updating have in common. Null clears the texts.
+    struct InboxParams {
+        avatar: Option<String> as Option<String> = ParamReader::avatar,
+        name: Option<String> as Option<Option<String>> = ParamReader::nullable_text,
+        greeting_message: Option<String> as Option<Option<String>> = ParamReader::nullable_text,
+        out_of_office_message: Option<String> as Option<Option<String>> = ParamReader::nullable_text,
+        business_name: Option<String> as Option<Option<String>> = ParamReader::nullable_text,
+        greeting_enabled: bool,
+        working_hours_enabled: bool,
+        enable_email_collect: bool,
+        csat_survey_enabled: bool,
+        enable_auto_assignment: bool,
+        allow_messages_after_resolved: bool,
+        lock_to_single_conversation: bool,
+        timezone: String,
+        portal_id: Option<Id>,
+        sender_name_type: Name<SenderNameType>,
+        csat_config: Attributes,
+    }
+    struct ChannelParam { channel: Nested<ChannelParams> }
     /// The settings of an API channel.
     struct ChannelParams {
-        webhook_url: Option<String>,
+        webhook_url: Option<String> as Option<Option<String>> = ParamReader::nullable_text,
         hmac_mandatory: bool,
         attach_unverified_sessions: bool,
         additional_attributes: Attributes,
@@ -124,22 +127,11 @@ one_key!(Deletion { message });
 async fn list(call: Call, params: Params) -> ApiResult {
     let account_id = params.fields().account();
     // Chatwoot does not paginate inboxes.
-    rows::all_pages(
-        |payload| Payload { payload },
-        move |page_token| {
-            let request = pb::ListInboxesRequest {
-                account_id,
-                page_token,
-                ..Default::default()
-            };
-            let page = call.send(request);
-            async move {
-                let page = page.await?;
-                Ok((page.inboxes.into_iter().map(Inbox::from).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListInboxesRequest {
+        account_id,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |payload| Payload { payload }, Inbox::from).await
 }
 
 async fn show(call: Call, params: Params) -> ApiResult {
@@ -162,22 +154,18 @@ async fn create(call: Call, ParamsWithFiles(mut params): ParamsWithFiles) -> Api
     let mut fields = params.fields();
     let account_id = fields.account();
     let mut patch = Patch::default();
+    // Enabled by default, as in Chatwoot.
+    patch.inbox.enable_auto_assignment = true;
+    patch.inbox.enable_email_collect = true;
+    patch.inbox.allow_messages_after_resolved = true;
     patch.settings(&mut fields);
-    let inbox = patch.inbox;
-    let inbox = pb::Inbox {
-        // Enabled by default, as in Chatwoot.
-        enable_auto_assignment: fields.flag("enable_auto_assignment").unwrap_or(true),
-        enable_email_collect: fields.flag("enable_email_collect").unwrap_or(true),
-        allow_messages_after_resolved: fields.flag("allow_messages_after_resolved").unwrap_or(true),
-        // Drop a channel of another type: the service then reports that the channel is required.
-        channel: inbox.channel.filter(|_| is_api(&params)),
-        ..inbox
-    };
+    // Drop a channel of another type: the service then reports that the channel is required.
+    patch.inbox.channel.take_if(|_| !is_api(&params));
     call.authorize_error(account_id, fields.finish()).await?;
     let request = pb::CreateInboxRequest {
         account_id,
         request_id: call.request_id(),
-        inbox: Some(inbox),
+        inbox: Some(patch.inbox),
         inbox_defaults: false,
     };
     let made = call.send(request).await?;
@@ -239,9 +227,6 @@ fn convert_null_texts(params: &mut Params) {
     }
 }
 
-/// Sets a value of an inbox.
-type Put<T> = fn(&mut pb::Inbox, T);
-
 /// Values of an inbox, and the update mask paths of those that were sent.
 #[derive(Default)]
 struct Patch {
@@ -250,74 +235,57 @@ struct Patch {
 }
 
 impl Patch {
-    /// Sets a value if it was sent.
-    fn take<T>(&mut self, path: &str, value: Option<T>, put: impl FnOnce(&mut pb::Inbox, T)) {
-        if let Some(value) = value {
-            put(&mut self.inbox, value);
-            self.mask.push(path.to_owned());
-        }
-    }
-
     fn settings(&mut self, fields: &mut ParamReader<'_>) {
-        // Null clears these.
-        let texts: [(&str, Put<Option<String>>); 4] = [
-            ("name", |inbox, it| inbox.name = it.unwrap_or_default()),
-            ("greeting_message", |inbox, it| inbox.greeting_message = it),
-            ("out_of_office_message", |inbox, it| inbox.out_of_office_message = it),
-            ("business_name", |inbox, it| inbox.business_name = it),
-        ];
-        self.take("avatar_url", fields.avatar(), |inbox, it| inbox.avatar_url = it);
-        for (key, put) in texts {
-            let text = fields.text(key);
-            self.take(key, fields.is_present(key).then_some(text), put);
+        let sent = fields.read::<InboxParams>();
+        let portal_id = fields.is_present("portal_id").then_some(sent.portal_id);
+        let csat_config = sent.csat_config.filter(|config| !config.fields.is_empty());
+        macro_rules! take {
+            ($($field:ident: $value:expr),* $(,)?) => {$(
+                if let Some(value) = $value {
+                    self.inbox.$field = value;
+                    self.mask.push(stringify!($field).to_owned());
+                }
+            )*};
         }
-        let flags: [(&str, Put<bool>); 7] = [
-            ("greeting_enabled", |inbox, it| inbox.greeting_enabled = it),
-            ("working_hours_enabled", |inbox, it| inbox.working_hours_enabled = it),
-            ("enable_email_collect", |inbox, it| inbox.enable_email_collect = it),
-            ("csat_survey_enabled", |inbox, it| inbox.csat_survey_enabled = it),
-            ("enable_auto_assignment", |inbox, it| inbox.enable_auto_assignment = it),
-            ("allow_messages_after_resolved", |inbox, it| {
-                inbox.allow_messages_after_resolved = it;
-            }),
-            ("lock_to_single_conversation", |inbox, it| inbox.lock_to_single_conversation = it),
-        ];
-        for (key, put) in flags {
-            self.take(key, fields.flag(key), put);
+        take!(
+            avatar_url: sent.avatar,
+            name: sent.name.map(Option::unwrap_or_default),
+            greeting_message: sent.greeting_message,
+            out_of_office_message: sent.out_of_office_message,
+            business_name: sent.business_name,
+            greeting_enabled: sent.greeting_enabled,
+            working_hours_enabled: sent.working_hours_enabled,
+            enable_email_collect: sent.enable_email_collect,
+            csat_survey_enabled: sent.csat_survey_enabled,
+            enable_auto_assignment: sent.enable_auto_assignment,
+            allow_messages_after_resolved: sent.allow_messages_after_resolved,
+            lock_to_single_conversation: sent.lock_to_single_conversation,
+            timezone: sent.timezone,
+            portal_id: portal_id,
+            sender_name_type: sent.sender_name_type.map(i32::from),
+            csat_config: csat_config.map(Some),
+        );
+        if let Some(channel) = fields.read::<ChannelParam>().channel {
+            self.channel(channel);
         }
-        self.take("timezone", fields.text("timezone"), |inbox, it| inbox.timezone = it);
-        let portal_id = fields.is_present("portal_id").then(|| fields.id("portal_id"));
-        self.take("portal_id", portal_id, |inbox, it| inbox.portal_id = it);
-        let sender_name_type = fields.choice("sender_name_type");
-        self.take("sender_name_type", sender_name_type, pb::Inbox::set_sender_name_type);
-        let csat_config = fields.object("csat_config").filter(|config| !config.fields.is_empty());
-        self.take("csat_config", csat_config, |inbox, it| inbox.csat_config = Some(it));
-        self.channel(fields);
     }
 
-    fn channel(&mut self, outer: &mut ParamReader<'_>) {
-        let Some(mut fields) = outer.inside("channel") else {
-            return;
-        };
-        let mut channel = pb::ApiChannel::default();
-        if fields.is_present("webhook_url") {
-            channel.webhook_url = fields.text("webhook_url");
-            self.mask.push("api_channel.webhook_url".to_owned());
-        }
-        if let Some(mandatory) = fields.flag("hmac_mandatory") {
-            channel.hmac_mandatory = mandatory;
-            self.mask.push("api_channel.hmac_mandatory".to_owned());
-        }
-        if let Some(attach) = fields.flag("attach_unverified_sessions") {
-            channel.attach_unverified_sessions = Some(attach);
-            self.mask.push("api_channel.attach_unverified_sessions".to_owned());
-        }
-        if let Some(attributes) = fields.object("additional_attributes") {
-            channel.additional_attributes = Some(attributes);
-            self.mask.push("api_channel.additional_attributes".to_owned());
-        }
-        outer.join(fields);
-        self.inbox.channel = Some(Channel::ApiChannel(channel));
+    fn channel(&mut self, sent: ChannelParams) {
+        let paths = [
+            ("webhook_url", sent.webhook_url.is_some()),
+            ("hmac_mandatory", sent.hmac_mandatory.is_some()),
+            ("attach_unverified_sessions", sent.attach_unverified_sessions.is_some()),
+            ("additional_attributes", sent.additional_attributes.is_some()),
+        ];
+        let paths = paths.iter().filter(|(_, is_sent)| *is_sent);
+        self.mask.extend(paths.map(|(name, _)| format!("api_channel.{name}")));
+        self.inbox.channel = Some(Channel::ApiChannel(pb::ApiChannel {
+            webhook_url: sent.webhook_url.flatten(),
+            hmac_mandatory: sent.hmac_mandatory.unwrap_or_default(),
+            attach_unverified_sessions: sent.attach_unverified_sessions,
+            additional_attributes: sent.additional_attributes,
+            ..Default::default()
+        }));
     }
 
     /// Parses the days that were sent; the others are unchanged.

@@ -7,22 +7,26 @@ use crate::{
     api_router::ApiRouter,
     json::{record::Label, values::Payload},
     lists::rows::Rows,
-    openapi::{Caller, RouteDescription},
-    params::fields::ParamReader,
+    openapi::Caller,
+    params::declaration::params,
 };
+
+params! {
+    pub struct LabelParams { title: String, description: Option<String>, color: String, show_on_sidebar: Option<bool> }
+}
 
 impl JsonRecord for pb::Label {
     type Json = Label;
     type Rows = Payload<Rows<Label>>;
-    const ATTRIBUTES: &'static [&'static str] = &["title", "description", "color", "show_on_sidebar"];
+    type Params = LabelParams;
     const ID: &'static str = "label_id";
 
-    fn read(fields: &mut ParamReader<'_>) -> Self {
+    fn from_params(params: LabelParams) -> Self {
         Self {
-            title: fields.text("title").unwrap_or_default(),
-            description: fields.text("description"),
-            color: fields.text("color").unwrap_or_default(),
-            show_on_sidebar: fields.flag("show_on_sidebar"),
+            title: params.title.unwrap_or_default(),
+            description: params.description,
+            color: params.color.unwrap_or_default(),
+            show_on_sidebar: params.show_on_sidebar,
             ..Self::default()
         }
     }
@@ -32,20 +36,12 @@ impl JsonRecord for pb::Label {
     }
 }
 
-fn settings(route: RouteDescription) -> RouteDescription {
-    route
-        .caller(Caller::Administrator)
-        .body::<Option<String>>("description")
-        .body::<String>("color")
-        .body::<Option<bool>>("show_on_sidebar")
-}
-
 pub fn routes() -> ApiRouter {
     RecordRoutes::<pb::Label>::new("Labels", "/api/v1/accounts/{account_id}/labels")
         .list("listLabels", |route| route)
-        .create("createLabel", |route| settings(route).required_body::<String>("title"))
+        .create("createLabel", |route| route.caller(Caller::Administrator).required(&["title"]))
         .show("showLabel", |route| route.caller(Caller::Administrator))
-        .update("updateLabel", |route| settings(route).body::<String>("title"))
+        .update("updateLabel", |route| route.caller(Caller::Administrator).listed_last(&["title"]))
         .delete("deleteLabel", |route| route.caller(Caller::Administrator))
         .into_router()
 }

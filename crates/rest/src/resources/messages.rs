@@ -22,13 +22,12 @@ use crate::{
         rows::{self, Rows},
     },
     openapi::describe,
-    params::{
-        Params,
-        fields::ParamReader,
-        message_draft::{self, MessageParams},
-        uploads::ParamsWithFiles,
-    },
+    params::{Params, declaration::params, fields::ParamReader, message_draft::MessageParams, uploads::ParamsWithFiles},
 };
+
+params! {
+    struct MessageUpdate { status: Name<MessageStatus> as Option<MessageStatus> = status, external_error: String }
+}
 
 pub fn routes() -> ApiRouter {
     const MESSAGES: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages";
@@ -47,15 +46,14 @@ pub fn routes() -> ApiRouter {
             MESSAGES,
             create,
             describe("createMessage", "MessagesService.CreateMessage")
-                .accepts::<MessageParams>()
+                .params::<MessageParams>()
                 .returns::<Message>(),
         )
         .update(
             MESSAGE,
             update,
             describe("updateMessage", "MessagesService.UpdateMessage")
-                .body::<Name<MessageStatus>>("status")
-                .body::<String>("external_error")
+                .params::<MessageUpdate>()
                 .returns::<Message>(),
         )
         .post(
@@ -131,13 +129,14 @@ async fn list(call: Call, params: Params) -> ApiResult {
 
 async fn create(call: Call, ParamsWithFiles(params): ParamsWithFiles) -> ApiResult {
     let mut fields = params.fields();
+    let sent = fields.read::<MessageParams>();
+    call.authorize_error(fields.account(), fields.finish_message()).await?;
     let request = pb::CreateMessageRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
         conversation_id: fields.path_id("conversation_id"),
-        message: Some(message_draft::read(&mut fields)),
+        message: Some(sent.into_draft()),
     };
-    call.authorize_error(request.account_id, fields.finish_message()).await?;
     let made = call.send(request).await;
     let made = made.map_err(|status| ApiError::from_message(&status))?;
     Ok(answer(made.message))
@@ -149,7 +148,8 @@ fn answer(message: Option<pb::Message>) -> Response {
 
 async fn update(call: Call, params: Params) -> ApiResult {
     let mut fields = params.fields();
-    let Some(status) = status(&fields) else {
+    let sent = fields.read::<MessageUpdate>();
+    let Some(status) = sent.status else {
         // A missing or unknown status changes nothing.
         return read(&call, &fields).await;
     };
@@ -159,7 +159,7 @@ async fn update(call: Call, params: Params) -> ApiResult {
         conversation_id: fields.path_id("conversation_id"),
         message_id: fields.path_id("message_id"),
         status: status.into(),
-        external_error: fields.text("external_error"),
+        external_error: sent.external_error,
         content_attributes: None,
     };
     call.authorize_error(request.account_id, fields.finish()).await?;
@@ -168,8 +168,8 @@ async fn update(call: Call, params: Params) -> ApiResult {
     Ok(answer(changed.message))
 }
 
-fn status(fields: &ParamReader<'_>) -> Option<MessageStatus> {
-    let name = fields.raw("status")?.as_str()?;
+fn status(fields: &mut ParamReader<'_>, key: &str) -> Option<MessageStatus> {
+    let name = fields.raw(key)?.as_str()?;
     let known = MessageStatus::NAMES.iter().find(|(known, _)| *known == name);
     known.map(|(_, status)| *status)
 }

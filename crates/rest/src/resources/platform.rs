@@ -18,8 +18,22 @@ use crate::{
     },
     lists::rows,
     openapi::{Caller, RouteDescription, describe},
-    params::{Params, attributes::Attributes, fields::ParamReader},
+    params::{Params, attributes::Attributes, declaration::params, fields::ParamReader},
 };
+
+params! {
+    struct AccountParams {
+        name: String, locale: String, status: Name<AccountStatus>, domain: Option<String>, support_email: Option<String>,
+        features: Attributes as Option<Struct> = features, limits: Attributes, custom_attributes: Attributes,
+    }
+    // Like `AccountParams`, in the order in which an update reports violations.
+    struct AccountChange {
+        status: Name<AccountStatus>, name: String, locale: String, domain: Option<String>, support_email: Option<String>,
+        features: Attributes as Option<Struct> = features, limits: Attributes, custom_attributes: Attributes,
+    }
+    struct MemberParams { user_id: Id as i64 = ParamReader::path_id, role: Name<Role> }
+    struct MemberKey { user_id: Id as i64 = ParamReader::path_id }
+}
 
 /// The base path of the platform API.
 pub(crate) const PLATFORM: &str = "/platform/api/v1";
@@ -32,7 +46,9 @@ pub fn routes() -> ApiRouter {
         .post(
             &accounts,
             create_account,
-            settings(platform_route("createPlatformAccount", "AccountsService.CreateAccount")).returns::<PlatformAccount>(),
+            platform_route("createPlatformAccount", "AccountsService.CreateAccount")
+                .params::<AccountParams>()
+                .returns::<PlatformAccount>(),
         )
         .get(
             &accounts,
@@ -47,7 +63,9 @@ pub fn routes() -> ApiRouter {
         .update(
             &account,
             update_account,
-            settings(platform_route("updatePlatformAccount", "AccountsService.UpdateAccount")).returns::<PlatformAccount>(),
+            platform_route("updatePlatformAccount", "AccountsService.UpdateAccount")
+                .params::<AccountChange>()
+                .returns::<PlatformAccount>(),
         )
         .delete(
             &account,
@@ -63,28 +81,22 @@ pub fn routes() -> ApiRouter {
             &members,
             set_member,
             platform_route("setAccountUser", "AccountsService.CreateMembership")
-                .required_body::<Id>("user_id")
-                .required_body::<Name<Role>>("role")
+                .params::<MemberParams>()
+                .required(&["user_id", "role"])
                 .returns::<AccountUser>(),
         )
         .delete(
             &members,
             remove_member,
-            platform_route("removeAccountUser", "AccountsService.DeleteMembership").required_body::<Id>("user_id"),
+            platform_route("removeAccountUser", "AccountsService.DeleteMembership")
+                .params::<MemberKey>()
+                .required(&["user_id"]),
         )
 }
 
 /// Describes a route for the operator.
 pub(crate) fn platform_route(operation: &'static str, rpc: &'static str) -> RouteDescription {
     describe(operation, rpc).caller(Caller::Platform)
-}
-
-fn settings(description: RouteDescription) -> RouteDescription {
-    description
-        .bodies::<String>(&["name", "locale"])
-        .body::<Name<AccountStatus>>("status")
-        .bodies::<Option<String>>(&["domain", "support_email"])
-        .bodies::<Attributes>(&["features", "limits", "custom_attributes"])
 }
 
 /// Converts an error of a platform API call.
@@ -104,40 +116,29 @@ pub(crate) async fn operator(call: &Call) -> Result<(), ApiError> {
 
 async fn create_account(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
-    let mut fields = params.fields();
+    let sent: AccountParams = params.fields().parse()?;
     let request = pb::CreateAccountRequest {
         request_id: call.request_id(),
-        name: fields.text("name").unwrap_or_default(),
-        locale: fields.text("locale").unwrap_or_default(),
-        status: fields.choice::<AccountStatus>("status").unwrap_or_default().into(),
-        domain: fields.text("domain"),
-        support_email: fields.text("support_email"),
-        features: features(&mut fields),
-        limits: fields.object("limits"),
-        custom_attributes: fields.object("custom_attributes"),
+        name: sent.name.unwrap_or_default(),
+        locale: sent.locale.unwrap_or_default(),
+        status: sent.status.unwrap_or_default().into(),
+        domain: sent.domain,
+        support_email: sent.support_email,
+        features: sent.features,
+        limits: sent.limits,
+        custom_attributes: sent.custom_attributes,
     };
-    fields.finish()?;
     let made = call.send(request).await.map_err(refused)?;
     Ok(json::ok(&PlatformAccount::from(made.account.unwrap_or_default())))
 }
 
 async fn list_accounts(call: Call) -> ApiResult {
     operator(&call).await?;
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListAccountsRequest {
-                page_size: 1000,
-                page_token,
-            };
-            let page = call.send(request);
-            async move {
-                let page = page.await.map_err(refused)?;
-                Ok((page.accounts.into_iter().map(PlatformAccount::from).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListAccountsRequest {
+        page_size: 1000,
+        ..Default::default()
+    };
+    rows::all_rows_or(refused, call, request, |rows| rows, PlatformAccount::from).await
 }
 
 async fn show_account(call: Call, params: Params) -> ApiResult {
@@ -165,8 +166,8 @@ async fn delete_account(call: Call, params: Params) -> ApiResult {
 }
 
 /// Features by name. A blank or false value disables one, any other value enables it.
-fn features(fields: &mut ParamReader<'_>) -> Option<Struct> {
-    let mut features = fields.object("features")?;
+fn features(fields: &mut ParamReader<'_>, key: &str) -> Option<Struct> {
+    let mut features = fields.object(key)?;
     for value in features.fields.values_mut() {
         let off = match &value.kind {
             None | Some(Kind::NullValue(_) | Kind::BoolValue(false)) => true,
@@ -180,20 +181,19 @@ fn features(fields: &mut ParamReader<'_>) -> Option<Struct> {
 
 async fn change_account(call: &Call, params: &Params, id: i64) -> ApiResult {
     let mut fields = params.fields();
-    let status = fields.choice::<AccountStatus>("status").unwrap_or_default();
+    let sent: AccountChange = fields.parse()?;
     let account = pb::Account {
         id,
-        name: fields.text("name").unwrap_or_default(),
-        locale: fields.text("locale").unwrap_or_default(),
-        status: status.into(),
-        domain: fields.text("domain"),
-        support_email: fields.text("support_email"),
-        features: features(&mut fields),
-        limits: fields.object("limits"),
-        custom_attributes: fields.object("custom_attributes"),
+        name: sent.name.unwrap_or_default(),
+        locale: sent.locale.unwrap_or_default(),
+        status: sent.status.unwrap_or_default().into(),
+        domain: sent.domain,
+        support_email: sent.support_email,
+        features: sent.features,
+        limits: sent.limits,
+        custom_attributes: sent.custom_attributes,
         ..Default::default()
     };
-    fields.finish()?;
     let mut paths: Vec<String> = filled_names(&fields, &["name", "locale", "status"]);
     paths.extend(fields.sent(&["domain", "support_email"]));
     for (name, object) in [("limits", &account.limits), ("custom_attributes", &account.custom_attributes)] {
@@ -228,31 +228,20 @@ pub(crate) fn filled_names(fields: &ParamReader<'_>, names: &[&str]) -> Vec<Stri
 async fn list_members(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let account_id = params.fields().account();
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListMembersRequest {
-                account_id,
-                page_token,
-                ..Default::default()
-            };
-            let page = call.send(request);
-            async move {
-                let page = page.await.map_err(refused)?;
-                Ok((page.agents.into_iter().map(AccountUser::from).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListMembersRequest {
+        account_id,
+        ..Default::default()
+    };
+    rows::all_rows_or(refused, call, request, |rows| rows, AccountUser::from).await
 }
 
 /// Adds a member, or changes the role of an existing one.
 async fn set_member(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let mut fields = params.fields();
-    let (account_id, user_id) = (fields.account(), fields.path_id("user_id"));
-    let role = fields.choice("role").unwrap_or(Role::Agent);
-    fields.finish()?;
+    let sent: MemberParams = fields.parse()?;
+    let (account_id, user_id) = (fields.account(), sent.user_id);
+    let role = sent.role.unwrap_or(Role::Agent);
     let request = pb::CreateMembershipRequest {
         account_id,
         user_id,
@@ -286,10 +275,10 @@ fn is_taken(status: &Status) -> bool {
 
 async fn remove_member(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
-    let fields = params.fields();
+    let mut fields = params.fields();
     let request = pb::DeleteMembershipRequest {
         account_id: fields.account(),
-        user_id: fields.path_id("user_id"),
+        user_id: fields.read::<MemberKey>().user_id,
         request_id: call.request_id(),
     };
     match call.send(request).await {

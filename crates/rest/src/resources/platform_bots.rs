@@ -10,10 +10,23 @@ use crate::{
     errors::ApiError,
     json::{self, platform::AgentBot, values::Id},
     lists::rows,
-    openapi::RouteDescription,
-    params::Params,
+    openapi::schema::Parameters as _,
+    params::{Params, declaration::params, fields::ParamReader},
     resources::platform::{PLATFORM, filled_names, operator, platform_route, refused},
 };
+
+params! {
+    struct BotParams {
+        account_id: Option<Id>,
+        name: Option<String>, description: Option<String>, outgoing_url: Option<String>, avatar_url: Option<String>,
+    }
+    struct BotChange {
+        name: Option<String> as Option<String> = ParamReader::filled_text,
+        description: Option<String> as Option<String> = ParamReader::filled_text,
+        outgoing_url: Option<String> as Option<String> = ParamReader::filled_text,
+        avatar_url: Option<String> as Option<String> = ParamReader::filled_text,
+    }
+}
 
 pub fn routes() -> ApiRouter {
     let all = format!("{PLATFORM}/agent_bots");
@@ -27,7 +40,9 @@ pub fn routes() -> ApiRouter {
         .post(
             &all,
             create,
-            settings(platform_route("createPlatformAgentBot", "AgentBotsService.CreateAgentBot")).returns::<AgentBot>(),
+            platform_route("createPlatformAgentBot", "AgentBotsService.CreateAgentBot")
+                .params::<BotParams>()
+                .returns::<AgentBot>(),
         )
         .get(
             &one,
@@ -37,7 +52,10 @@ pub fn routes() -> ApiRouter {
         .update(
             &one,
             update,
-            settings(platform_route("updatePlatformAgentBot", "AgentBotsService.UpdateAgentBot")).returns::<AgentBot>(),
+            platform_route("updatePlatformAgentBot", "AgentBotsService.UpdateAgentBot")
+                .params::<BotChange>()
+                .body::<Option<Id>>("account_id")
+                .returns::<AgentBot>(),
         )
         .delete(
             &one,
@@ -51,44 +69,25 @@ pub fn routes() -> ApiRouter {
         )
 }
 
-fn settings(description: RouteDescription) -> RouteDescription {
-    description
-        .bodies::<Option<String>>(&["name", "description", "outgoing_url", "avatar_url"])
-        .body::<Option<Id>>("account_id")
-}
-
 async fn list(call: Call) -> ApiResult {
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListAgentBotsRequest {
-                page_size: 1000,
-                page_token,
-                ..Default::default()
-            };
-            let page = call.send(request);
-            async move {
-                let page = page.await.map_err(refused)?;
-                let rows = page.agent_bots.into_iter().map(|bot| AgentBot::new(bot, None));
-                Ok((rows.collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListAgentBotsRequest {
+        page_size: 1000,
+        ..Default::default()
+    };
+    rows::all_rows_or(refused, call, request, |rows| rows, |bot| AgentBot::new(bot, None)).await
 }
 
 async fn create(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
-    let mut fields = params.fields();
+    let sent: BotParams = params.fields().parse()?;
     let request = pb::CreateAgentBotRequest {
-        account_id: fields.id("account_id"),
+        account_id: sent.account_id,
         request_id: call.request_id(),
-        name: fields.text("name").unwrap_or_default(),
-        description: fields.text("description").unwrap_or_default(),
-        outgoing_url: fields.text("outgoing_url").unwrap_or_default(),
-        avatar_url: fields.text("avatar_url").unwrap_or_default(),
+        name: sent.name.unwrap_or_default(),
+        description: sent.description.unwrap_or_default(),
+        outgoing_url: sent.outgoing_url.unwrap_or_default(),
+        avatar_url: sent.avatar_url.unwrap_or_default(),
     };
-    fields.finish()?;
     let made = call.send(request).await;
     let bot = made.map_err(refused)?.agent_bot.unwrap_or_default();
     let request = pb::CreateTokenRequest {
@@ -137,19 +136,16 @@ fn blank(found: &pb::AgentBot) -> pb::AgentBot {
 
 async fn update(call: Call, params: Params) -> ApiResult {
     let found = read(&call, &params).await?;
-    let mut bot = blank(&found);
     let mut fields = params.fields();
-    let paths = filled_names(&fields, &["name", "description", "outgoing_url", "avatar_url"]);
-    for path in &paths {
-        let text = fields.text(path).unwrap_or_default();
-        match path.as_str() {
-            "name" => bot.name = text,
-            "description" => bot.description = text,
-            "outgoing_url" => bot.outgoing_url = text,
-            _ => bot.avatar_url = text,
-        }
-    }
-    fields.finish()?;
+    let sent: BotChange = fields.parse()?;
+    let bot = pb::AgentBot {
+        name: sent.name.unwrap_or_default(),
+        description: sent.description.unwrap_or_default(),
+        outgoing_url: sent.outgoing_url.unwrap_or_default(),
+        avatar_url: sent.avatar_url.unwrap_or_default(),
+        ..blank(&found)
+    };
+    let paths = filled_names(&fields, BotChange::NAMES);
     if paths.is_empty() {
         return Ok(json::ok(&AgentBot::new(found, None)));
     }

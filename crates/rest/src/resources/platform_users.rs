@@ -12,10 +12,25 @@ use crate::{
     call::Call,
     errors::{ApiError, field_error::FieldError},
     json::{self, json_type::json_type, platform::PlatformUser, values::one_key},
-    openapi::RouteDescription,
-    params::{Params, attributes::Attributes, fields::ParamReader},
+    params::{Params, attributes::Attributes, declaration::params, fields::ParamReader},
     resources::platform::{PLATFORM, filled_names, operator, platform_route, refused},
 };
+
+params! {
+    struct UserParams {
+        #[allow(dead_code)] // only checked
+        password: String as () = check_password,
+        name: String, email: String, display_name: Option<String>, custom_attributes: Attributes,
+    }
+    struct UserChange {
+        #[allow(dead_code)] // only checked
+        password: String as () = check_password,
+        name: String as Option<String> = ParamReader::filled_text,
+        email: String as Option<String> = ParamReader::filled_text,
+        display_name: Option<String> as Option<String> = ParamReader::filled_text,
+        custom_attributes: Attributes,
+    }
+}
 
 pub(crate) fn routes() -> ApiRouter {
     let users = format!("{PLATFORM}/users");
@@ -24,7 +39,9 @@ pub(crate) fn routes() -> ApiRouter {
         .post(
             &users,
             create_user,
-            profile(platform_route("createPlatformUser", "AccountsService.CreateUser")).returns::<PlatformUser>(),
+            platform_route("createPlatformUser", "AccountsService.CreateUser")
+                .params::<UserParams>()
+                .returns::<PlatformUser>(),
         )
         .get(
             &user,
@@ -34,7 +51,9 @@ pub(crate) fn routes() -> ApiRouter {
         .update(
             &user,
             update_user,
-            profile(platform_route("updatePlatformUser", "AccountsService.UpdateUser")).returns::<PlatformUser>(),
+            platform_route("updatePlatformUser", "AccountsService.UpdateUser")
+                .params::<UserChange>()
+                .returns::<PlatformUser>(),
         )
         .delete(
             &user,
@@ -51,13 +70,6 @@ pub(crate) fn routes() -> ApiRouter {
             make_login,
             platform_route("createPlatformUserLogin", "LoginsService.CreateLoginLink").returns::<LoginLink<String>>(),
         )
-}
-
-fn profile(description: RouteDescription) -> RouteDescription {
-    description
-        .bodies::<String>(&["name", "email", "password"])
-        .body::<Option<String>>("display_name")
-        .body::<Attributes>("custom_attributes")
 }
 
 async fn delete_user(call: Call, params: Params) -> ApiResult {
@@ -83,11 +95,11 @@ async fn call_memberships(call: &Call, user_id: i64) -> Result<Vec<pb::Membershi
 }
 
 /// Validates a password by Chatwoot's rules. Parley has no password login, so it is not stored.
-fn check_password(fields: &mut ParamReader<'_>) {
-    let Some(password) = fields.text("password") else { return };
+fn check_password(fields: &mut ParamReader<'_>, key: &str) {
+    let Some(password) = fields.text(key) else { return };
     let length = password.chars().count();
     if !(6..=128).contains(&length) {
-        fields.add_error(FieldError::new("password", "must have between 6 and 128 characters"));
+        fields.add_error(FieldError::new(key, "must have between 6 and 128 characters"));
     }
     for (what, found) in [
         ("1 uppercase character (A-Z)", password.chars().any(char::is_uppercase)),
@@ -96,23 +108,21 @@ fn check_password(fields: &mut ParamReader<'_>) {
         ("1 special character", password.chars().any(|letter| !letter.is_alphanumeric())),
     ] {
         if !found {
-            fields.add_error(FieldError::new("password", &format!("must contain at least {what}")));
+            fields.add_error(FieldError::new(key, &format!("must contain at least {what}")));
         }
     }
 }
 
 async fn create_user(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
-    let mut fields = params.fields();
-    check_password(&mut fields);
+    let sent: UserParams = params.fields().parse()?;
     let request = pb::CreateUserRequest {
         request_id: call.request_id(),
-        name: fields.text("name").unwrap_or_default(),
-        email: fields.text("email").unwrap_or_default(),
-        display_name: fields.text("display_name"),
-        custom_attributes: fields.object("custom_attributes"),
+        name: sent.name.unwrap_or_default(),
+        email: sent.email.unwrap_or_default(),
+        display_name: sent.display_name,
+        custom_attributes: sent.custom_attributes,
     };
-    fields.finish()?;
     let made = match call.send(request).await {
         Ok(made) => made.user.unwrap_or_default(),
         Err(status) => {
@@ -164,25 +174,19 @@ async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<St
 async fn update_user(call: Call, params: Params) -> ApiResult {
     operator(&call).await?;
     let mut fields = params.fields();
-    check_password(&mut fields);
+    let sent = fields.read::<UserChange>();
     let found = read_user(&call, &params).await?;
     let mut paths = filled_names(&fields, &["name", "email", "display_name"]);
     // Contains only what was sent and does not depend on the stored user: a retry with the same idempotency key has to be the same gRPC
     // request.
     let mut changed = pb::User {
         id: found.id,
+        name: sent.name.unwrap_or_default(),
+        email: sent.email.unwrap_or_default(),
+        display_name: sent.display_name,
         ..Default::default()
     };
-    if fields.has_value("name") {
-        changed.name = fields.text("name").unwrap_or_default();
-    }
-    if fields.has_value("email") {
-        changed.email = fields.text("email").unwrap_or_default();
-    }
-    if fields.has_value("display_name") {
-        changed.display_name = fields.text("display_name");
-    }
-    if let Some(added) = fields.object("custom_attributes") {
+    if let Some(added) = sent.custom_attributes {
         // Merge key by key: stored keys that were not sent are unchanged.
         paths.extend(added.fields.keys().map(|key| format!("custom_attributes.{key}")));
         changed.custom_attributes = Some(added);

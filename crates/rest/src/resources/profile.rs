@@ -15,12 +15,16 @@ use crate::{
         agent::Profile,
         values::{Id, Name},
     },
-    openapi::{Caller, RouteDescription, describe},
-    params::{Params, attributes::Attributes, fields::ParamReader},
+    openapi::{Caller, RouteDescription, describe, schema::Parameters as _},
+    params::{Params, attributes::Attributes, declaration::params, fields::ParamReader},
 };
 
-/// The attributes that users can change.
-const ATTRIBUTES: [&str; 4] = ["name", "display_name", "message_signature", "ui_settings"];
+params! {
+    struct ProfileParams { name: String, display_name: Option<String>, message_signature: Option<String>, ui_settings: Attributes }
+    struct AvailabilityParams { availability: Name<Availability> }
+    struct AutoOfflineParams { auto_offline: bool }
+}
+
 /// Parameters that front ends send with their forms. Rejected if they would change anything.
 const REFUSED: [&str; 2] = ["email", "password"];
 /// The attributes that users can change per account.
@@ -44,22 +48,24 @@ pub fn routes() -> ApiRouter {
             update,
             mine("updateProfile", "AccountsService.UpdateUser")
                 .root("profile")
-                .body::<String>("name")
-                .bodies::<Option<String>>(&["display_name", "message_signature"])
-                .body::<Attributes>("ui_settings")
-                .bodies::<String>(&["email", "password", "current_password", "password_confirmation"])
+                .params::<ProfileParams>()
+                .body::<String>("email")
+                .body::<String>("password")
+                .body::<String>("current_password")
+                .body::<String>("password_confirmation")
                 .returns::<Profile>(),
         )
         .post(
             "/api/v1/profile/availability",
             set_availability,
             in_account(mine("setAvailability", "AccountsService.UpdateOwnAvailability"))
-                .required_body::<Name<Availability>>("availability"),
+                .params::<AvailabilityParams>()
+                .required(&["availability"]),
         )
         .post(
             "/api/v1/profile/auto_offline",
             set_auto_offline,
-            in_account(mine("setAutoOffline", "AccountsService.UpdateOwnAvailability")).body::<bool>("auto_offline"),
+            in_account(mine("setAutoOffline", "AccountsService.UpdateOwnAvailability")).params::<AutoOfflineParams>(),
         )
         .update(
             "/api/v1/profile/set_active_account",
@@ -118,18 +124,18 @@ fn refuse(fields: &mut ParamReader<'_>, profile: &pb::GetProfileResponse) {
 async fn update(call: Call, params: Params) -> ApiResult {
     // Authenticate the caller before validating the parameters.
     let before = profile(&call).await?;
-    let mut fields = params.root("profile", &[&ATTRIBUTES[..], &REFUSED[..]].concat())?;
+    let mut fields = params.root("profile", &[ProfileParams::NAMES, &REFUSED].concat())?;
     refuse(&mut fields, &before);
+    let sent: ProfileParams = fields.parse()?;
     let user = pb::User {
         id: before.user.as_ref().map(|user| user.id).unwrap_or_default(),
-        name: fields.text("name").unwrap_or_default(),
-        display_name: fields.text("display_name"),
-        message_signature: fields.text("message_signature"),
-        ui_settings: fields.object("ui_settings"),
+        name: sent.name.unwrap_or_default(),
+        display_name: sent.display_name,
+        message_signature: sent.message_signature,
+        ui_settings: sent.ui_settings,
         ..Default::default()
     };
-    fields.finish()?;
-    let paths = fields.sent(&ATTRIBUTES);
+    let paths = fields.sent(ProfileParams::NAMES);
     if paths.is_empty() {
         return Ok(profile_response(&call, before));
     }
@@ -155,7 +161,7 @@ fn account_of(params: &Params) -> Result<(ParamReader<'_>, i64), ApiError> {
 async fn set_availability(call: Call, params: Params) -> ApiResult {
     profile(&call).await?;
     let (mut fields, account_id) = account_of(&params)?;
-    let availability = fields.choice::<Availability>("availability");
+    let sent = fields.read::<AvailabilityParams>();
     if !fields.has_value("availability") {
         fields.add_error(FieldError::new("availability", "can't be blank"));
     }
@@ -163,7 +169,7 @@ async fn set_availability(call: Call, params: Params) -> ApiResult {
     let request = pb::UpdateOwnAvailabilityRequest {
         account_id,
         request_id: call.request_id(),
-        availability: availability.unwrap_or_default().into(),
+        availability: sent.availability.unwrap_or_default().into(),
         auto_offline: None,
     };
     call.send(request).await?;
@@ -172,14 +178,14 @@ async fn set_availability(call: Call, params: Params) -> ApiResult {
 
 async fn set_auto_offline(call: Call, params: Params) -> ApiResult {
     profile(&call).await?;
-    let (fields, account_id) = account_of(&params)?;
-    fields.finish()?;
+    let (mut fields, account_id) = account_of(&params)?;
+    let sent: AutoOfflineParams = fields.parse()?;
     let request = pb::UpdateOwnAvailabilityRequest {
         account_id,
         request_id: call.request_id(),
         availability: pb::Availability::Unspecified.into(),
         // An absent value counts as false, as in Chatwoot.
-        auto_offline: Some(fields.flag("auto_offline").unwrap_or_default()),
+        auto_offline: Some(sent.auto_offline.unwrap_or_default()),
     };
     call.send(request).await?;
     show(call).await

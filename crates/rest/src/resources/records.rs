@@ -16,29 +16,28 @@ use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
-    errors::ApiError,
     json,
     lists::rows::{self, Rows},
     openapi::{RouteDescription, describe},
-    params::{Params, fields::ParamReader},
+    params::{Params, declaration::RequestParams, fields::ParamReader},
 };
 
 /// A record's parameters and its JSON.
 pub trait JsonRecord: Record {
     /// The key that may wrap the parameters of the body.
     const ROOT: &'static str = <Self::Create as ResourceRequest>::FIELD;
-    /// The parameters of the body.
-    const ATTRIBUTES: &'static [&'static str];
     /// The parameter of the path with the id.
     const ID: &'static str = "id";
 
+    /// The parameters of the body.
+    type Params: RequestParams + Send;
     /// Its JSON.
     type Json: JsonSchema + Serialize + From<Self> + Send + 'static;
     /// The response of a list.
     type Rows: JsonSchema + Serialize;
 
-    /// Parses the parameters of the body.
-    fn read(fields: &mut ParamReader<'_>) -> Self;
+    /// Converts the parameters of the body.
+    fn from_params(params: Self::Params) -> Self;
 
     /// The field that a parameter of the body sets; `None` if it cannot be changed.
     fn field(attribute: &str) -> Option<&str> {
@@ -86,7 +85,10 @@ impl<R: JsonRecord> RecordRoutes<R> {
     /// Adds the creation.
     #[must_use]
     pub fn create(self, operation: &'static str, complete: fn(RouteDescription) -> RouteDescription) -> Self {
-        let description = describe(operation, R::Create::NAME).root(R::ROOT).returns::<R::Json>();
+        let description = describe(operation, R::Create::NAME)
+            .root(R::ROOT)
+            .params::<R::Params>()
+            .returns::<R::Json>();
         self.with(|router, list, _| router.post(list, create::<R>, complete(description)))
     }
 
@@ -100,7 +102,10 @@ impl<R: JsonRecord> RecordRoutes<R> {
     /// Adds the change.
     #[must_use]
     pub fn update(self, operation: &'static str, complete: fn(RouteDescription) -> RouteDescription) -> Self {
-        let description = describe(operation, R::Update::NAME).root(R::ROOT).returns::<R::Json>();
+        let description = describe(operation, R::Update::NAME)
+            .root(R::ROOT)
+            .params::<R::Params>()
+            .returns::<R::Json>();
         self.with(|router, _, one| router.update(one, update::<R>, complete(description)))
     }
 
@@ -132,22 +137,12 @@ async fn list<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
     rows::all_rows(call, request, R::frame, R::Json::from).await
 }
 
-/// Parses the body. Also returns the names of the fields that it sets.
-async fn read<R: JsonRecord>(call: &Call, params: &Params) -> Result<(R, Vec<String>), ApiError> {
-    let account_id = params.fields().account();
-    let mut fields = call.authorize_error(account_id, params.root(R::ROOT, R::ATTRIBUTES)).await?;
-    let record = R::read(&mut fields);
-    call.authorize_error(account_id, fields.finish()).await?;
-    let sent = fields.sent(R::ATTRIBUTES);
-    Ok((record, sent.iter().filter_map(|name| R::field(name)).map(str::to_owned).collect()))
-}
-
 async fn create<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
-    let (record, _) = read::<R>(&call, &params).await?;
+    let (record, _) = call.parse_root(&params, R::ROOT).await?;
     let mut request = R::Create::default();
     request.set_account_id(params.fields().account());
     request.set_request_id(call.request_id());
-    *request.resource() = Some(record);
+    *request.resource() = Some(R::from_params(record));
     Ok(json::ok(&R::Json::from(call.send(request).await?.into_resource())))
 }
 
@@ -160,11 +155,13 @@ async fn show<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
 }
 
 async fn update<R: JsonRecord>(call: Call, params: Params) -> ApiResult {
-    let (mut record, paths) = read::<R>(&call, &params).await?;
+    let (record, sent) = call.parse_root(&params, R::ROOT).await?;
+    let paths: Vec<_> = sent.iter().filter_map(|name| R::field(name)).map(str::to_owned).collect();
     if paths.is_empty() {
         return show::<R>(call, params).await;
     }
     let outer = params.fields();
+    let mut record = R::from_params(record);
     record.set_id(outer.path_id(R::ID));
     let mut request = R::Update::default();
     request.set_account_id(outer.account());

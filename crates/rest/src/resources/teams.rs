@@ -2,56 +2,58 @@
 
 use axum::http::StatusCode;
 use parley_proto as pb;
-use prost_types::FieldMask;
 use tonic::Status;
 
+use super::records::{JsonRecord, RecordRoutes};
 use crate::{
     ApiResult,
     api_router::ApiRouter,
     call::Call,
     errors::ApiError,
     json::{self, agent::Agent, team::Team, values::Id},
-    lists::rows,
+    lists::rows::{self, Rows},
     openapi::{Caller, RouteDescription, describe},
-    params::{Params, fields::ParamReader},
+    params::{Params, declaration::params},
 };
 
-/// The attributes of a team.
-const ATTRIBUTES: [&str; 3] = ["name", "description", "allow_auto_assign"];
+params! {
+    pub struct TeamParams { name: String, description: Option<String>, allow_auto_assign: bool }
+}
+
+impl JsonRecord for pb::Team {
+    type Json = Team;
+    type Rows = Rows<Team>;
+    type Params = TeamParams;
+    const ID: &'static str = "team_id";
+
+    fn from_params(params: TeamParams) -> Self {
+        Self {
+            name: params.name.unwrap_or_default(),
+            description: params.description,
+            allow_auto_assign: params.allow_auto_assign,
+            ..Self::default()
+        }
+    }
+
+    fn frame(rows: Rows<Team>) -> Self::Rows {
+        rows
+    }
+}
+
 /// Chatwoot's text for users who cannot be members of a team, which it reports as 401.
 const INVALID_USERS: &str = "Invalid User IDs";
 
 pub fn routes() -> ApiRouter {
     const TEAMS: &str = "/api/v1/accounts/{account_id}/teams";
-    const TEAM: &str = "/api/v1/accounts/{account_id}/teams/{team_id}";
     const MEMBERS: &str = "/api/v1/accounts/{account_id}/teams/{team_id}/team_members";
-    let settings = |description: RouteDescription| {
-        description
-            .caller(Caller::Administrator)
-            .root("team")
-            .body::<Option<String>>("description")
-            .body::<bool>("allow_auto_assign")
-            .returns::<Team>()
-    };
     let members = |description: RouteDescription| description.caller(Caller::Administrator).required_body::<Vec<Id>>("user_ids");
-    ApiRouter::new("Teams")
-        .get(TEAMS, list, describe("listTeams", "TeamsService.ListTeams").returns::<Vec<Team>>())
-        .post(
-            TEAMS,
-            create,
-            settings(describe("createTeam", "TeamsService.CreateTeam")).required_body::<String>("name"),
-        )
-        .get(TEAM, show, describe("showTeam", "TeamsService.GetTeam").returns::<Team>())
-        .update(
-            TEAM,
-            update,
-            settings(describe("updateTeam", "TeamsService.UpdateTeam")).body::<String>("name"),
-        )
-        .delete(
-            TEAM,
-            delete,
-            describe("deleteTeam", "TeamsService.DeleteTeam").caller(Caller::Administrator),
-        )
+    RecordRoutes::<pb::Team>::new("Teams", TEAMS)
+        .list("listTeams", |route| route)
+        .create("createTeam", |route| route.caller(Caller::Administrator).required(&["name"]))
+        .show("showTeam", |route| route)
+        .update("updateTeam", |route| route.caller(Caller::Administrator).listed_last(&["name"]))
+        .delete("deleteTeam", |route| route.caller(Caller::Administrator))
+        .into_router()
         .get(
             MEMBERS,
             list_members,
@@ -74,112 +76,15 @@ pub fn routes() -> ApiRouter {
         )
 }
 
-async fn list(call: Call, params: Params) -> ApiResult {
-    let account_id = params.fields().account();
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListTeamsRequest {
-                account_id,
-                page_token,
-                ..Default::default()
-            };
-            let page = call.send(request);
-            async move {
-                let page = page.await?;
-                Ok((page.teams.into_iter().map(Team::from).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
-}
-
-async fn create(call: Call, params: Params) -> ApiResult {
-    let account_id = params.fields().account();
-    let mut fields = call.authorize_error(account_id, params.root("team", &ATTRIBUTES)).await?;
-    let (team, _) = read(&mut fields);
-    call.authorize_error(account_id, fields.finish()).await?;
-    let request = pb::CreateTeamRequest {
-        account_id,
-        request_id: call.request_id(),
-        team: Some(team),
-    };
-    let made = call.send(request).await?;
-    Ok(json::ok(&Team::from(made.team.unwrap_or_default())))
-}
-
-async fn show(call: Call, params: Params) -> ApiResult {
-    let fields = params.fields();
-    let request = pb::GetTeamRequest {
-        account_id: fields.account(),
-        team_id: fields.path_id("team_id"),
-    };
-    let found = call.send(request).await?;
-    Ok(json::ok(&Team::from(found.team.unwrap_or_default())))
-}
-
-async fn update(call: Call, params: Params) -> ApiResult {
-    let outer = params.fields();
-    let account_id = outer.account();
-    let mut fields = call.authorize_error(account_id, params.root("team", &ATTRIBUTES)).await?;
-    let (mut team, paths) = read(&mut fields);
-    call.authorize_error(account_id, fields.finish()).await?;
-    if paths.is_empty() {
-        return show(call, params).await;
-    }
-    team.id = outer.path_id("team_id");
-    let request = pb::UpdateTeamRequest {
-        account_id,
-        request_id: call.request_id(),
-        team: Some(team),
-        update_mask: Some(FieldMask { paths }),
-    };
-    let changed = call.send(request).await?;
-    Ok(json::ok(&Team::from(changed.team.unwrap_or_default())))
-}
-
-async fn delete(call: Call, params: Params) -> ApiResult {
-    let fields = params.fields();
-    let request = pb::DeleteTeamRequest {
-        account_id: fields.account(),
-        request_id: call.request_id(),
-        team_id: fields.path_id("team_id"),
-    };
-    call.send(request).await?;
-    Ok(json::empty())
-}
-
-/// Parses a team. Also returns the names of the attributes that were sent.
-fn read(fields: &mut ParamReader<'_>) -> (pb::Team, Vec<String>) {
-    let team = pb::Team {
-        name: fields.text("name").unwrap_or_default(),
-        description: fields.text("description"),
-        allow_auto_assign: fields.flag("allow_auto_assign"),
-        ..Default::default()
-    };
-    (team, fields.sent(&ATTRIBUTES))
-}
-
 async fn list_members(call: Call, params: Params) -> ApiResult {
     let fields = params.fields();
     let (account_id, team_id) = (fields.account(), fields.path_id("team_id"));
-    rows::all_pages(
-        |rows| rows,
-        move |page_token| {
-            let request = pb::ListTeamMembersRequest {
-                account_id,
-                team_id,
-                page_token,
-                ..Default::default()
-            };
-            let page = call.send(request);
-            async move {
-                let page = page.await?;
-                Ok((page.members.into_iter().map(Agent::from).collect(), page.next_page_token))
-            }
-        },
-    )
-    .await
+    let request = pb::ListTeamMembersRequest {
+        account_id,
+        team_id,
+        ..Default::default()
+    };
+    rows::all_rows(call, request, |rows| rows, Agent::from).await
 }
 
 fn agents_response(agents: Vec<pb::Agent>) -> axum::response::Response {

@@ -13,10 +13,10 @@ use crate::{
     json::{
         self,
         json_type::json_type,
-        values::{Any, Id, List, Payload, choice, constant, one_key},
+        values::{Any, Id, List, Payload, constant, one_key},
     },
     openapi::{RouteDescription, describe},
-    params::Params,
+    params::{Params, declaration::choice},
 };
 
 const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
