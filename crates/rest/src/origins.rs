@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-/// Maximum number of origins, because each preflight request searches the whole list.
+/// Maximum number of allowed origins. There must be a limit, because each preflight request searches the whole list.
 const MAX_ORIGINS: usize = 100;
 
 /// The allowed origins of web pages, in the form of the `Origin` header.

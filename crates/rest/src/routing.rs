@@ -32,13 +32,13 @@ pub(crate) const CABLE: Endpoint = Endpoint {
     credential: "a pubsub token in each subscription",
 };
 
-/// Builds the router. The paths in `absent` are treated as unknown routes, even though they match a route with an id in one of their
-/// segments.
+/// Builds the router. The paths in `absent` are treated as unknown routes, even though each of them matches a route that has an id
+/// parameter.
 pub fn router(api_router: ApiRouter, services: Routes, config: &Config, absent: &[&str]) -> Router {
     let document = openapi::Document::default();
     let all = api_router.merge(openapi::routes(&document)).into_routes();
     let described = openapi::document(&all, &[CABLE], &config.base_url);
-    // `set` fails only if the document is already set. It cannot be set, because it was created above.
+    // `set` fails only if the document was already set, which is impossible because the document was created empty above.
     let _ = document.set(Bytes::from(described));
     let services = services.prepare();
     let mut router = Router::new();

@@ -232,7 +232,7 @@ impl Database {
             .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
     }
 
-    /// Returns the name of each pool with the number of its connections in use and idle.
+    /// Returns the name of each pool, followed by its number of connections in use and its number of idle connections.
     pub fn connections(&self) -> [(&'static str, u64, u64); 2] {
         let count = |pool: &DatabaseConnection| {
             let (size, idle) = if self.backend() == DbBackend::Postgres {
@@ -262,7 +262,7 @@ impl Database {
         self.write.begin_with_options(options).await
     }
 
-    /// Like [`Self::begin`], but for SQLite only, and returns an sqlx transaction.
+    /// Like [`Self::begin`], but returns an sqlx transaction and supports only SQLite.
     ///
     /// # Errors
     /// Returns a [`DbErr`] if no connection is available, and always on PostgreSQL.
@@ -286,7 +286,7 @@ impl Database {
     /// connections never replies. SQLite has no timeout. A write that timed out may have been committed nevertheless.
     ///
     /// # Errors
-    /// Returns [`Error::Unavailable`] after the timeout, and otherwise the error of `asked`.
+    /// Returns [`Error::Unavailable`] after the timeout, and otherwise any error from `asked`.
     pub async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         within(self.write_timeout, asked).await
     }
@@ -389,7 +389,7 @@ fn sqlite_options(config: &Config, connections: u32) -> ConnectOptions {
 /// Returns whether a connection that returns to the pool has no open transaction. If it has one, the pool closes the connection, which
 /// rolls the transaction back.
 ///
-/// If the disk is full, SQLite rolls the transaction back by itself. sqlx then cannot roll back again and counts the transaction as still
+/// If the disk is full, SQLite itself rolls the transaction back. sqlx then cannot roll the transaction back again and still counts it as
 /// open, so the next transaction on this connection would become a savepoint inside it, and the writes of that next transaction might never
 /// be committed.
 async fn is_whole(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {

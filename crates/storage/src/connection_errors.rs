@@ -1,7 +1,7 @@
 //! Explains, in one sentence that says what to change, why a database cannot be opened.
 //!
 //! A connection pool retries until its timeout and then reports only the timeout. Therefore, one connection to PostgreSQL is attempted
-//! before the pool is created.
+//! before the pool is created, to learn the actual cause of a failure.
 
 use std::{io::ErrorKind, path::Path, str::FromStr as _, time::Duration};
 
@@ -55,7 +55,7 @@ fn mode(url: &str) -> Option<&str> {
     query.split('&').find_map(|pair| pair.strip_prefix("mode="))
 }
 
-/// Whether a missing SQLite file may be created. It may not if the URL has a `mode` other than `rwc`.
+/// Returns whether the URL permits creating a missing SQLite file: it does unless it has a `mode` other than `rwc`.
 pub(super) fn creates(url: &str) -> bool {
     mode(url).is_none_or(|mode| mode == "rwc")
 }

@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {
     pub row: contact_note::Model,
-    /// The user who edited the note last. `None` if no user did, or if the user is no longer a member of the account.
+    /// The user who last edited the note. `None` if no user edited it, or if the user is no longer a member of the account.
     pub author: Option<Arc<Agent>>,
 }
 
@@ -25,13 +25,12 @@ pub struct Note {
 pub struct Agent {
     pub user: Arc<user::Model>,
     pub membership: membership::Model,
-    /// When the user was last seen, at the time of loading; `None` if never.
+    /// When the user was last seen, as of the time at which this value was loaded; `None` if the user was never seen.
     pub seen_at: Option<Micros>,
 }
 
 impl Agent {
-    /// Returns the availability of the member that others see. A member with `auto_offline` counts as offline shortly after it was last
-    /// seen.
+    /// Returns the member's availability as others see it. A member with `auto_offline` counts as offline shortly after being last seen.
     pub fn availability(&self, now: Micros) -> Availability {
         shown(&self.membership, self.seen_at, now)
     }
@@ -59,7 +58,7 @@ pub struct Contact {
     pub row: contact::Model,
     /// The names of the contact's labels, in the order in which they were set.
     pub labels: Vec<String>,
-    /// When the contact was last seen, at the time of loading; `None` if never.
+    /// When the contact was last seen, as of the time at which this value was loaded; `None` if the contact was never seen.
     pub seen_at: Option<Micros>,
 }
 
@@ -117,8 +116,8 @@ pub struct Message {
     /// The sender of the message; `None` if the message has no sender, or if its sender was deleted.
     pub sender: Option<Sender>,
     pub attachments: Vec<attachment::Model>,
-    /// The `echo_id` that the creator of the message sent. It is present only in the response that creates the message and in the creation
-    /// event.
+    /// The `echo_id` that the creator of the message sent. It is present only in the response to the call that created the message and in
+    /// the creation event.
     pub echo_id: Option<String>,
 }
 

@@ -44,8 +44,8 @@ pub struct Gap {
 }
 
 impl Database {
-    /// Migrates the schema to this version, while holding the migration lock. If the schema is newer and this version can run on it, it is
-    /// left unchanged.
+    /// Migrates the schema to this version, while holding the migration lock. If the schema is newer and this version can run on it, the
+    /// schema is left unchanged.
     ///
     /// # Errors
     /// Returns [`OpenError::Newer`] if this version cannot run on the schema, in which case nothing was changed, [`OpenError::Migration`]
@@ -140,7 +140,8 @@ impl Database {
             newer => return serve_on(newer),
         }
         let manager = SchemaManager::new(self.write());
-        // Raise the floor before a migration removes anything, so that versions that still need the removed parts can no longer start.
+        // Raise the floor (the oldest version that can run on the schema) before a migration removes anything, so that versions that still
+        // need the removed parts can no longer start.
         if manager.has_table(SCHEMA_FLOOR).await.map_err(OpenError::Migration)? {
             self.raise_floor().await.map_err(OpenError::Migration)?;
         }

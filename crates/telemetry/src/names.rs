@@ -59,7 +59,7 @@ pub const CALLS_REJECTED: &str = "parley.calls.rejected";
 pub const CALLS_DELAYED: &str = "parley.calls.delayed";
 /// Audit events that could not be stored, by [`REASON`]. The only record of such an event is its log line.
 pub const AUDIT_LOST: &str = "parley.audit.lost";
-/// Steps of large requests and responses that ran outside the runtime's worker threads.
+/// Processing steps that ran outside the runtime's worker threads because they handled large requests or responses.
 pub const HEAVY_STEPS: &str = "parley.heavy.steps";
 /// Number of calls in progress, excluding streams.
 pub const CALLS_ACTIVE: &str = "parley.calls.active";
@@ -73,7 +73,8 @@ pub const CHECK: &str = "parley.check";
 pub const KIND: &str = "parley.stream.kind";
 /// The place from which events were read: `memory`, or `database` while a subscriber catches up.
 pub const SOURCE: &str = "parley.source";
-/// The reason for what a metric counts. For [`STREAMS_ENDED`], it is spelled as in the error that the client receives.
+/// The reason for an occurrence that a metric counts, such as a stream that ended or a call that was rejected. For [`STREAMS_ENDED`], the
+/// reason is spelled as in the error that the client receives.
 pub const REASON: &str = "parley.reason";
 /// The writer shard, under the attribute's former name. Replaced by [`WRITER_SHARD`].
 pub const LANE: &str = "parley.lane";

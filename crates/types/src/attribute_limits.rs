@@ -70,7 +70,7 @@ impl AttributeSize {
         let inner = Self::of_value(value);
         Self {
             json: json_text(key) + 1 + inner.json + 1,
-            // An empty key is the default value of its protobuf field, which the encoding omits.
+            // An empty key is the default value of its protobuf field, and the encoding omits default values.
             wire: field(if key.is_empty() { 0 } else { field(key.len()) } + field(inner.wire)),
             keys: 1 + inner.keys,
             levels: 1 + inner.levels,

@@ -28,7 +28,7 @@ pub enum Rule {
     Invalid,
     /// Another object already has this value.
     Taken,
-    /// The value is out of range. The number is the bound that it exceeds.
+    /// The value is out of range. Contains the bound that the value violates.
     OutOfRange(i64),
     /// The value refers to an object that does not exist.
     Unknown,

@@ -71,7 +71,7 @@ kinds! {
     }
     /// The state of an attachment: uploaded and waiting for a message, in use, or waiting to be removed.
     AttachmentState { Uploaded = 0 "uploaded", InUse = 1 "in_use", Removed = 2 "removed" }
-    /// The kind of a changed object that does not belong to an account: affected accounts are notified of the change.
+    /// The kind of a changed object that does not belong to an account. The accounts that the change affects are notified of it.
     AnnouncedKind { User = 0 "user", AgentBot = 1 "agent_bot" }
     /// The kind of object that a label is attached to.
     LabelTarget { Conversation = 0 "conversation", Contact = 1 "contact" }

@@ -2,7 +2,7 @@
 //!
 //! Normally the service authorizes the caller after the body has been read and parsed, which is fine for small bodies. Large bodies, bodies
 //! of unknown length, and multipart forms (whose files are stored while the form is read) are read only after the caller has been
-//! authorized. A form is read only if the resource that it is sent to exists as well.
+//! authorized. In addition, a form is read only if the resource to which it is sent exists.
 
 use axum::{
     body::HttpBody as _,
@@ -57,7 +57,8 @@ impl Resource {
             return resource;
         };
         for (name, value) in &path {
-            // A path segment that is not a valid id is replaced by an id that no resource has.
+            // Replace a path segment that is not a valid id with an id that no resource has, so that the checks treat the resource as
+            // nonexistent.
             let id = || Some(value.parse().ok().filter(|id| *id > 0).unwrap_or(i64::MAX));
             match name {
                 "account_id" => resource.account = id(),
@@ -87,7 +88,7 @@ impl Resource {
         }
     }
 
-    /// Checks the token of the caller and, if `of_account` is set, whether it may access the account.
+    /// Checks the caller's token and, if `of_account` is set, that the caller is allowed to access the account.
     async fn check_access(&self, call: &Call, of_account: bool) -> Result<(), Status> {
         let access = call.access(self.account.unwrap_or_default()).await;
         let of_account = of_account && self.account.is_some();
@@ -97,7 +98,8 @@ impl Resource {
     /// Checks that the resource to which a form is sent exists.
     async fn check_exists(&self, call: &Call) -> Result<(), Status> {
         let account_id = self.account.unwrap_or_default();
-        // Agent bots may write to conversations that they are not allowed to read, so an error for the wrong kind of token is not final.
+        // Agent bots can write to conversations that they are not allowed to read, so a read that fails because of the kind of the token
+        // does not mean that the write would fail.
         let may_not_ask = |status: &Status| {
             status
                 .get_details_error_info()
@@ -163,8 +165,8 @@ impl Resource {
     }
 }
 
-/// Keeps an error only if the handler's own call would fail with it as well: authentication failures, exhausted limits, outages, and the
-/// errors that `is_final` selects. All other errors are dropped, so that the handler decides.
+/// Returns an error only if the handler's own call would fail with the same error: authentication failures, exhausted limits, outages, and
+/// the errors that `is_final` selects. All other errors are dropped, so that the handler's own call determines the response.
 fn final_error<T>(answer: Result<T, Status>, is_final: impl Fn(&Status) -> bool) -> Result<(), Status> {
     match answer {
         Err(status)

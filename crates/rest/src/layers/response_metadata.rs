@@ -87,7 +87,7 @@ pub async fn forward_metadata(mut request: Request, next: Next) -> Response {
     let mut response = response_metadata.weight().run(next.run(request)).await;
     response.headers_mut().extend(response_metadata.take());
     if response_metadata.weight().is_heavy() {
-        // The pages of a streamed list are written after the response headers, so polling the response body is heavy as well.
+        // The pages of a streamed list are fetched and encoded while the response body is polled, so the body's polls are heavy as well.
         response = response.map(|body| axum::body::Body::new(HeavyBody::new(body)));
     }
     response

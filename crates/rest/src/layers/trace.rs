@@ -125,8 +125,8 @@ impl Drop for RequestRecord {
     }
 }
 
-/// Returns the name of a method, or `_OTHER` if it is unknown. Clients choose methods freely, and each different one would create another
-/// time series.
+/// Returns the name of an HTTP method, or `_OTHER` if the method is not a well-known one. Clients can send arbitrary methods, and each of
+/// them would otherwise create a time series of its own.
 fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

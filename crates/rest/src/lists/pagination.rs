@@ -93,7 +93,7 @@ impl PageWindow {
         self.cursor(next_page_token).map(|cursor| SearchCursor { cursor, complete })
     }
 
-    /// Returns the window for a further page of the same response, starting at `token`.
+    /// Returns the window with which to fetch a further page for the same response, starting at `token`.
     pub fn page(&self, token: String, size: usize) -> Self {
         Self {
             skip: 0,

@@ -1,8 +1,9 @@
-//! Lists of the JSON API, which return as many rows as Chatwoot does, regardless of their size.
+//! List responses of the JSON API, which contain as many rows as Chatwoot returns, however large the rows are.
 //!
 //! The gRPC service limits the size of pages in bytes. A response that needs more than one page is streamed page by page: the next page is
 //! requested once the client has read the previous ones, so at most one page is in memory for a client that does not read. The first page
-//! is fetched before the response begins, so the status is correct. A later failure aborts the body, which every HTTP client reports.
+//! is fetched before the response begins, so a failure to fetch it still determines the status code. A later failure aborts the body, and
+//! every HTTP client reports an aborted body as an error.
 
 use std::{borrow::Cow, io, marker::PhantomData};
 
@@ -117,8 +118,8 @@ where
     .await
 }
 
-/// Responds with at most `limit` rows of a list whose first page has already been fetched. `fetch` requests the page for a page token, with
-/// at most the given number of rows.
+/// Responds with at most `limit` rows of a list whose first page has already been fetched. `fetch` requests the page for a page token and a
+/// maximum number of rows.
 pub fn paginated<T, F, R>(
     first: Page<T>,
     limit: usize,
@@ -137,7 +138,7 @@ where
 /// contains the newest rows. The response contains the rows in ascending order.
 ///
 /// # Errors
-/// Returns the error if one of the pages that are fetched to locate the oldest rows fails.
+/// Returns the error if a page that is needed to locate the oldest rows cannot be fetched.
 pub async fn backwards<T, F, R>(
     (rows, token): Page<T>,
     limit: usize,
@@ -153,7 +154,7 @@ where
         return Ok(sections([Section::whole(&rows)], |[position]| frame(position.rows())));
     }
     // The response begins with the rows of the page that is fetched last. Keeping all pages until then would hold the whole list in memory.
-    // Determine the tokens of all pages first, and fetch each page again when it is written.
+    // Therefore, determine the tokens of all pages first, and fetch each page a second time when it is written.
     let (mut pages, mut token, mut left) = (Vec::new(), token, limit - rows.len());
     while !token.is_empty() && left > 0 {
         let page = fetch(token.clone(), left).await?;

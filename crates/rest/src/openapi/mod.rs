@@ -36,7 +36,7 @@ const STYLE: &str = include_str!("page.css");
 /// The `OpenAPI` document, set once all routes are known.
 pub type Document = Arc<OnceLock<Bytes>>;
 
-/// Returns the routes that serve the `OpenAPI` document and the documentation page. They are themselves part of the document.
+/// Returns the routes that serve the `OpenAPI` document and the documentation page. The document describes these routes as well.
 pub fn routes(document: &Document) -> ApiRouter {
     let document = Arc::clone(document);
     let shown = move || {

@@ -47,8 +47,9 @@ fn media_type(status: &str) -> &'static str {
     if status == "429" { "text/plain" } else { "application/json" }
 }
 
-/// Returns whether an error is possible for the route. Parsing parameters can fail on every route that has any. A route without ids in its
-/// path and query cannot respond with 404; an account that does not exist is treated like an account of others (401).
+/// Returns whether an error is possible for the route. Parsing parameters can fail on every route that has parameters. A GET route whose
+/// path and query contain no id other than the id of the caller's account cannot respond with 404: an account that does not exist is
+/// treated like an account that the caller cannot access (401).
 fn is_possible(status: &str, route: &Route, method: &Method) -> bool {
     let route_description = &route.description;
     let changes = method != Method::GET;
@@ -134,8 +135,8 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, schemas: &mut Sc
     for (status, when) in &route_description.failures {
         let plain = json!({ "status": status.as_u16(), "error": status.canonical_reason() });
         let status = status.as_str();
-        // The common example for 401 shows a missing token, but the failures of a route have other causes, such as a missing signature.
-        // Statuses that are not in `COMMON` have no common example either.
+        // Do not use the common example for 401, which shows a missing token: the failures that a route declares have other causes, such as
+        // a missing signature. There is no common example for statuses that are not in `COMMON`.
         let usual = texts.error(status).map(|text| &text.example).filter(|_| status != "401");
         let example = operation_example(example, status).or(usual).unwrap_or(&plain);
         let shape = if status == "422" {

@@ -25,7 +25,8 @@ pub fn is_shallow(json: &Json) -> bool {
     within(json, DEPTH)
 }
 
-/// Converts a JSON object to a Protobuf struct. The caller must have checked that a double represents all its numbers exactly.
+/// Converts a JSON object to a Protobuf struct. The caller must have checked that every number in the object can be represented exactly as
+/// a double.
 pub fn to_struct(map: &Map<String, Json>) -> Struct {
     Struct {
         fields: map.iter().map(|(key, value)| (key.clone(), to_value(value))).collect(),

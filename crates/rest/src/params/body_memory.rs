@@ -54,8 +54,8 @@ pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max
     // Check the budget even if the request has no body, because the response takes memory too.
     let begin = |holder| memory.check(holder).and_then(|()| charge.begin(length));
     if begin(holder).is_err() {
-        // The token was not used recently. Look it up before rejecting the request, because the share for authenticated callers may have
-        // room.
+        // The request was not charged as authenticated, but its token may be a valid one that was not used recently. Look the token up
+        // before rejecting the request, because the share of the budget for authenticated callers may still have room.
         if holder == MemoryShare::Authenticated || !memory.has_valid_token(&sender).await {
             return ApiError::no_memory().into_response();
         }
@@ -97,8 +97,8 @@ pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max
 struct Charged {
     body: Body,
     charge: Arc<MemoryCharge>,
-    /// The sender of a request that was not charged as authenticated. It is checked again when the first chunk arrives, because the token
-    /// of a request with a large body has been looked up by then.
+    /// The sender of a request that was not charged as authenticated. The sender is checked again when the first chunk arrives: by then,
+    /// early authorization has looked up the token of a request with a large body.
     unknown: Option<(RequestMemory, RequestSender)>,
     /// The rate limit on the body of a caller without a token.
     slowed: Option<(Arc<AnonymousLimits>, Option<ClientAddress>, BodyThrottle)>,

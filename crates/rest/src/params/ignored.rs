@@ -1,6 +1,6 @@
 //! Reports parameters that a route does not recognize. They are accepted, as in Chatwoot, and named in the response header
-//! `Parley-Ignored`. An update of an account's resource that has only unknown parameters is rejected instead, because its caller would take
-//! a 200 response to mean that something was changed.
+//! `Parley-Ignored`. A request to update a resource of an account is rejected instead if all its parameters are unknown, because the caller
+//! would take a 200 response to mean that something was changed.
 //!
 //! The known parameters of a route are the ones in its description (see `known_params`).
 
@@ -105,7 +105,8 @@ impl Comparison {
         &self.known_params
     }
 
-    /// Builds the `Parley-Ignored` header. If the handler did not parse the parameters, the query is compared here.
+    /// Builds the `Parley-Ignored` header. If the handler did not parse the parameters, only the names in the query are compared with the
+    /// known ones.
     fn header(&self, query: Option<&str>) -> Option<HeaderValue> {
         if let Some(ignored) = &*self.ignored.lock().unwrap_or_else(PoisonError::into_inner) {
             return header(ignored);

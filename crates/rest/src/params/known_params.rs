@@ -96,8 +96,8 @@ impl KnownNames {
                         ignored.add(|| name.clone());
                     }
                 }
-                // Do not treat a missing or empty root key or a file as an update without known parameters: the root key is rejected when
-                // it is read, and the file by the handler.
+                // Do not count a request with a missing or empty root key, or with a file, as an update without known parameters: such a
+                // root key is rejected when it is read, and the handler rejects the file.
                 self.root.is_some() || has_files || self.has_known(body)
             }
         };

@@ -19,8 +19,8 @@ const DEPTH: usize = 128;
 /// Maximum bytes of one number. The exact decimal expansion of any double has fewer than 1,100 significant digits.
 const NUMBER_BYTES: usize = 2048;
 
-/// Maximum bytes of integers whose exact expansion is computed, in total for one document. Computing an expansion takes time quadratic in
-/// the number of digits.
+/// Maximum total bytes of the integers in one document whose exact decimal expansion is computed. Computing an expansion takes time
+/// quadratic in the number of digits.
 const EXPANDED_BYTES: usize = 16 * 1024;
 
 /// The number of significant decimal digits that a double always preserves.

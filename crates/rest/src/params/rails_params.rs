@@ -56,7 +56,7 @@ enum Step<'a> {
 /// Inserts a value at the path that its field name describes.
 ///
 /// # Errors
-/// Returns [`RejectedField`]. In that case, the map may already contain part of the path.
+/// Returns a [`RejectedField`] if the name is invalid or a limit is exceeded, in which case the map may already contain part of the path.
 pub fn put(budget: &mut FormBudget, map: &mut Map<String, Json>, name: &str, value: Json) -> Result<(), RejectedField> {
     budget.fields = take(budget.fields, TooLarge::FIELDS)?;
     check_name(name)?;

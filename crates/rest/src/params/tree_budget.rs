@@ -1,5 +1,5 @@
-//! Limits the number of values that a request body or query may contain: a value of two bytes, such as `0,` or `a[]=`, takes many times its
-//! size in memory.
+//! Limits the number of values that a request body or query may contain: a value of a few bytes, such as `0,` or `a[]=`, takes many times
+//! its size in memory.
 
 use parley_fault::Protection;
 

@@ -85,7 +85,7 @@ async fn follow(call: Call, headers: HeaderMap, params: Params) -> ApiResult {
     let stream = call.events().subscribe(call.request(request)).await?;
     let events = stream::unfold(Some(stream.into_inner()), step);
     let mut response = Sse::new(flattened(events)).into_response();
-    // Without this header, nginx would buffer events before it forwards them.
+    // Without `X-Accel-Buffering: no`, nginx would buffer events before it forwards them.
     response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));
     Ok(response)
 }
@@ -213,8 +213,8 @@ fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
-/// Converts the next response of the stream to events. Also returns the stream for the next step, or `None` in its place if the stream has
-/// ended.
+/// Receives the next response of the stream and converts it to events. Also returns the stream for the next call, or `None` in its place if
+/// an error has ended the stream. Returns `None` if there are no further events.
 async fn step(stream: Option<Streaming<pb::SubscribeResponse>>) -> Option<(Vec<Event>, Option<Streaming<pb::SubscribeResponse>>)> {
     let mut stream = stream?;
     match stream.message().await {

@@ -191,7 +191,7 @@ impl Loading {
     /// Loads rows of a table in the format of [`super::postgres::Snapshot::rows`]. A chunk can end in the middle of a row.
     ///
     /// # Errors
-    /// Returns a [`sqlx::Error`] if PostgreSQL rejects the rows, and otherwise the error of `next`.
+    /// Returns a [`sqlx::Error`] if PostgreSQL rejects the rows, and any error from `next`.
     pub async fn rows<E: From<sqlx::Error>>(
         &mut self,
         table: &Table,
@@ -206,8 +206,8 @@ impl Loading {
         Ok(())
     }
 
-    /// Restores the triggers, foreign keys and sequences, assigns a new epoch to every log, and commits. Returns the number of logs and the
-    /// target database, which is still locked.
+    /// Restores the triggers, foreign keys and sequences, assigns a new epoch to every log, and commits. Returns the number of logs, and
+    /// the target database, whose migration lock is still held.
     ///
     /// # Errors
     /// Returns [`NotLoaded::Refused`] if rows violate a foreign key or a statement fails, and [`NotLoaded::Unknown`] if the connection
@@ -246,7 +246,7 @@ impl Loading {
 }
 
 impl Target {
-    /// Analyzes the tables, so that the planner knows the new rows, and releases the migration lock.
+    /// Analyzes the tables, so that the query planner has statistics about the loaded rows, and releases the migration lock.
     ///
     /// # Errors
     /// Returns a [`sqlx::Error`] if the connection is broken.

@@ -103,8 +103,8 @@ impl SqlDialect for Postgres {
     }
 
     fn id_among_few(&self, id: SimpleExpr, ids: SelectStatement) -> SimpleExpr {
-        // Pass the ids as an array, which PostgreSQL computes first. With a subquery, the planner's estimate can lead to a scan of the
-        // whole list.
+        // Pass the ids as an array, which PostgreSQL computes before it looks up the rows. With `IN (subquery)`, the planner's estimate for
+        // the subquery can lead to a scan of the whole list.
         let ids = SimpleExpr::SubQuery(None, Box::new(ids.into()));
         Expr::cust_with_exprs("$1 = ANY (ARRAY $2)", [id, ids])
     }
@@ -130,8 +130,8 @@ impl SqlDialect for Postgres {
         format!("DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE account_id = {account} LIMIT {rows}))")
     }
 
-    // A separate table, because the value changes with every reply in a conversation. An index on the column in `conversations` would
-    // prevent the HOT updates that messages rely on.
+    // The time since which a contact has been waiting is indexed in a separate table, because it changes with every reply in a
+    // conversation. An index on the column in `conversations` would prevent the HOT updates that messages rely on.
     fn waiting_table(&self) -> Option<&'static str> {
         Some("conversation_waits")
     }

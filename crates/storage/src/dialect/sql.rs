@@ -80,7 +80,7 @@ pub trait SqlDialect: Debug + Send + Sync {
     /// of the ids.
     fn id_among_few(&self, id: SimpleExpr, ids: SelectStatement) -> SimpleExpr;
 
-    /// Returns whether [`Self::id_among_few`] changes the plan of a query, so that a selectivity probe pays off.
+    /// Returns whether [`Self::id_among_few`] changes the plan of a query, which makes a selectivity probe worthwhile.
     fn plans_by_selectivity(&self) -> bool;
 
     /// Returns the statements that reserve ids from the sequence of a table's primary key.

@@ -243,8 +243,8 @@ fn phrase(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// Returns a full-text phrase for the index of short n-grams. The index has a mark before and after each character, so one or two
-/// characters with their marks form a trigram.
+/// Returns a full-text phrase for the index of short n-grams. The index has a separator (`MARK`) before and after each character, so a
+/// single character with the separators around it forms a trigram, and so do two characters with the separator between them.
 fn marked(piece: &str) -> String {
     let characters: Vec<String> = piece.chars().map(String::from).collect();
     let marked = match characters.as_slice() {

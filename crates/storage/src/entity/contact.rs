@@ -87,7 +87,8 @@ macro_rules! texts {
     };
 }
 
-/// The optional texts. Creating, updating, merging and converting contacts, and the changes in their events, follow this list.
+/// All optional text fields of contacts. The code that creates, updates, merges and converts contacts, and that determines the changes for
+/// their events, iterates over this list.
 pub static TEXTS: &[Text] = texts![email, phone_number, identifier];
 
 /// Matches contacts with an e-mail address, a phone number or an identifier, which Chatwoot calls resolved. Blank values are stored as

@@ -49,8 +49,8 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The first id that can be shown to unverified sessions. It is above every id that a sequence assigns. The shown ids stay below 2^53, up
-/// to which JavaScript represents integers exactly.
+/// The lowest of the substitute ids that unverified sessions see instead of contact ids. It is above every id that a sequence assigns. All
+/// substitute ids are below 2^53, the limit up to which JavaScript represents integers exactly.
 const SHOWN_IDS: i64 = 1 << 52;
 
 impl Model {
@@ -84,8 +84,8 @@ pub fn vouched_for() -> Condition {
     ))
 }
 
-/// Matches sessions that make their contact visible to a service that is limited to their inbox. This excludes unverified sessions that
-/// were attached to the contact because they submitted its address, phone number or identifier, because the service could open such a
+/// Matches sessions that make their contact visible to a service that is limited to their inbox. Unverified sessions that were attached to
+/// the contact only by submitting its e-mail address, phone number or identifier do not match, because the service could open such a
 /// session itself.
 pub fn opens_contact() -> Condition {
     if !parley_fault::is_on(Protection::MatchedSessions) {

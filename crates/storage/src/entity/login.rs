@@ -12,7 +12,7 @@ pub struct Model {
     pub hash: Vec<u8>,
     pub user_id: UserId,
     pub expires_at: Micros,
-    /// The latest time at which the token that the link is exchanged for may expire; `None` if only the usual expiry of logins applies.
+    /// The latest permitted expiry of the token for which the link is exchanged; `None` if only the usual expiry of logins applies.
     pub token_expires_at: Option<Micros>,
     #[sea_orm(belongs_to, from = "user_id", to = "id", on_delete = "Cascade")]
     pub user: BelongsTo<super::user::Entity>,

@@ -26,8 +26,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// The position that the message index of an account has reached: events of the log up to `seq`, and messages that already existed up to
-/// `message_id`.
+/// The position that the message index of an account has reached: messages up to `message_id` are indexed, and log events up to `seq` have
+/// been examined for changes to indexed messages.
 const POSITIONS: &str = "CREATE TABLE search_positions (account_id bigint NOT NULL PRIMARY KEY REFERENCES accounts (id) ON DELETE CASCADE, \
      seq bigint NOT NULL, message_id bigint NOT NULL)";
 

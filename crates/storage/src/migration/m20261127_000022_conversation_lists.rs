@@ -1,7 +1,7 @@
 //! Creates indexes for listing conversations by priority and by waiting time, and for counting them by status and assignee. A priority
-//! rarely changes, so it is indexed directly. Waits for a reply begin and end with every reply; if they were indexed, PostgreSQL would
-//! write into every index of the table each time (no HOT update). On PostgreSQL, triggers therefore maintain the waits in a narrow side
-//! table. SQLite writes only into the indexes whose columns change.
+//! rarely changes, so it is indexed directly. The time since which a contact has been waiting changes with every reply; if that column of
+//! `conversations` were indexed, PostgreSQL would write into every index of the table each time (no HOT update). On PostgreSQL, triggers
+//! therefore maintain the waiting times in a narrow side table. SQLite writes only into the indexes whose columns change.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -40,8 +40,9 @@ const SQLITE: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS conversations_counted ON conversations (account_id, status, assignee_id, inbox_id)",
 ];
 
-/// The side table is filled after the triggers exist, so that they record concurrent changes. Conversations with a wait are locked until
-/// their rows are inserted. Otherwise, a wait that ends before its row is inserted would remain in the table.
+/// The side table is filled after the triggers exist, so that they record concurrent changes. Conversations whose contact is waiting are
+/// locked until their rows in the side table are inserted. Otherwise, if a wait ended before the row of the conversation was inserted, that
+/// row would remain in the side table.
 const POSTGRES: &[&str] = &[
     "DROP INDEX CONCURRENTLY IF EXISTS conversations_by_priority",
     "CREATE INDEX CONCURRENTLY conversations_by_priority ON conversations (account_id, CAST(priority AS bigint), id)

@@ -152,8 +152,8 @@ fn on_postgres() -> Vec<String> {
     all
 }
 
-/// Returns SQL that inserts attribute rows. In a trigger, they are the attributes of the row that fired the trigger; otherwise, the
-/// attributes of all rows of a table.
+/// Returns SQL that inserts attribute rows. In a trigger, the SQL inserts the attributes of the row that fired the trigger; otherwise, it
+/// inserts the attributes of all rows of a table.
 fn values(table: &str, kind: i16, named: &[&str], is_trigger: bool) -> String {
     let each: Vec<String> = named.iter().map(|name| format!("SELECT '{name}' AS name")).collect();
     let each = each.join(" UNION ALL ");

@@ -31,9 +31,9 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Index entries that the previous function computed remain. For values of up to 255 characters, both functions compute the same entries.
-/// For longer values, the previous function computed additional entries, and a search compares the rows that it finds through them with the
-/// value again. So the index is not rebuilt, and both versions find the same contacts.
+/// Entries that the previous function computed remain in the index. For values of up to 255 characters, both functions compute the same
+/// entries. For longer values, the previous function computed additional entries, but a search also compares the values of every contact
+/// that it finds through the index with the search text. Therefore, the index is not rebuilt, and both versions find the same contacts.
 const POSTGRES: &str = "
 CREATE OR REPLACE FUNCTION parley_pieces(account bigint, texts text[]) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(array_agg(DISTINCT account || ':' || piece), '{}')

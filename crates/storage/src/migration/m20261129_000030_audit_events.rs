@@ -31,7 +31,8 @@ impl MigrationTrait for Migration {
             flag("refused"),
         ];
         manager.create_table(table("audit_events", &[], columns)).await?;
-        // Lists filter by account. Events are trimmed by age and by number, and refused calls are trimmed separately from other calls.
+        // The indexes support the queries on audit events: lists filter by account, and trimming deletes events by age and by count. Events
+        // of refused calls are trimmed separately from those of other calls.
         manager.create_index(index("audit_events", &["account_id", "id"])).await?;
         manager
             .create_index(index("audit_events", &["account_id", "refused", "id"]))

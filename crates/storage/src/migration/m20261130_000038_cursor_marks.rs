@@ -1,5 +1,6 @@
-//! Creates tables for cursors with marks: the mark of the last trimmed event in each log, and the time of the upgrade to a version with
-//! marks.
+//! Creates the tables that cursors with marks require. A mark is a random number that is stored in the events of a write and distinguishes
+//! two histories with equal sequence numbers. The tables store the mark of the last trimmed event in each log, and the time of the upgrade
+//! to a version with marks.
 
 use sea_orm::{DbBackend, Statement};
 use sea_orm_migration::prelude::*;
@@ -24,7 +25,7 @@ impl MigrationTrait for Migration {
         manager
             .create_table(table("cursor_marks", &["id"], vec![int("id"), int("migrated_at")]))
             .await?;
-        // A new database gets no row in `cursor_marks`, because no version without marks has ever used it.
+        // Do not insert a row into `cursor_marks` in a new database, because no version without marks has ever used the database.
         let now = match manager.get_database_backend() {
             DbBackend::Sqlite => "CAST(unixepoch() AS bigint)",
             _ => "CAST(extract(epoch FROM now()) AS bigint)",

@@ -1,4 +1,4 @@
-//! The queue of frames for a client. It is bounded in number and bytes of frames, regardless of the number of subscriptions.
+//! The queue of frames for a client. The number and the total size of queued frames are bounded, regardless of the number of subscriptions.
 
 use std::sync::Arc;
 

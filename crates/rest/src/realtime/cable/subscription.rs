@@ -28,7 +28,7 @@ struct Identifier {
 /// An account id or user id in a subscription identifier.
 #[derive(Debug, PartialEq, Eq)]
 enum GivenId {
-    /// The id is absent, null, false or a blank string, all of which Rails's `blank?` treats alike.
+    /// The id is absent, null, false, a blank string, or an empty array or object, all of which Rails's `blank?` treats alike.
     Blank,
     Id(i64),
     /// The value cannot be an id.
@@ -66,7 +66,7 @@ pub fn key(identifier: &str) -> Option<PubsubKey> {
     })
 }
 
-/// Creates a frame about the subscription itself, rather than one with an event.
+/// Creates a frame that reports the state of the subscription itself, such as its confirmation or rejection, and contains no event.
 pub fn frame(identifier: &str, kind: &str) -> Json {
     json!({ "identifier": identifier, "type": kind })
 }
