@@ -1,6 +1,7 @@
-//! Retention: which events are kept, and how long a durable consumer can delay the trimming of other events.
+//! Retention: which events are kept, and for how long a durable consumer that lags behind can delay trimming.
 //!
-//! `earliest_seq` is raised before rows are deleted, oldest first. A reader that misses a trimmed row therefore receives an error.
+//! `earliest_seq` is raised before any row is deleted, and the oldest rows are deleted first. A reader that finds a row missing therefore
+//! sees the raised `earliest_seq`, and returns an error instead of skipping the row.
 
 use std::cmp;
 
@@ -28,7 +29,7 @@ const ACCOUNTS: u64 = 500;
 /// The number of rows that one statement deletes.
 const ROWS: i64 = 2000;
 
-/// The beginning of an account's log, both according to its counters and according to its rows.
+/// The start of an account's log, according to both the account's counters and the stored event rows.
 #[derive(Debug, FromQueryResult)]
 struct LogStart {
     account_id: i64,
@@ -64,7 +65,8 @@ impl LogStart {
 }
 
 impl Log {
-    /// Deletes the events that are no longer kept at `now`. Stops after `most` rows or slightly more. Returns the number of deleted rows.
+    /// Deletes the events that `keep` no longer retains at the time `now`. Stops once it has deleted `most` rows or slightly more. Returns
+    /// the number of deleted rows.
     ///
     /// # Errors
     /// Returns `Error::Unavailable` or `Error::Database` if a statement fails. Rows that were deleted before the failure stay deleted.
@@ -132,7 +134,8 @@ impl Log {
         if last < range.earliest {
             return Ok(range.earliest);
         }
-        // Store the mark first, so that a reader that sees the new `earliest_seq` finds the mark of the event before it.
+        // Store the mark first, so that a reader that sees the new `earliest_seq` also finds the mark of the event directly before that
+        // seq.
         if let Some(mark) = history::mark(self.database().read(), range.account, last).await? {
             history::store_trimmed_mark(self.database().write(), range.account, last, mark).await?;
         }
@@ -146,7 +149,7 @@ impl Log {
         Ok(last.next())
     }
 
-    /// Returns the last seq at or below `last` that is the end of a write, because only whole writes are trimmed.
+    /// Returns the highest seq at or below `last` at which a write ends: only whole writes are trimmed.
     async fn last_complete_write(&self, range: &LogRange, last: Seq) -> Result<Seq, DbErr> {
         let next = event::Entity::find_by_id((range.account, last.next()))
             .select_only()

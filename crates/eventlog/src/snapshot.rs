@@ -3,8 +3,8 @@
 //! The head is read first and the rows afterwards, page by page. A change made between these reads arrives again as an event, and the copy
 //! with the higher version is the newer one. So no change is missed, and no long transaction is needed.
 //!
-//! A snapshot contains exactly the resources whose later events match the subscriber's filter. The subscriber's copy of any other resource
-//! would silently become stale, because no event would update it.
+//! A snapshot contains exactly the resources about which later events can match the subscriber's filter. The subscriber's copy of any other
+//! resource would silently become stale, because no event would update it.
 
 use std::sync::Arc;
 
@@ -145,7 +145,8 @@ impl Snapshot {
         }
     }
 
-    /// Returns the next upserts, or `None` when the snapshot is complete. Cancel safe: the position only moves after a page was read.
+    /// Returns the next upserts, or `None` when the snapshot is complete. Cancel safe: the position advances only after a page has been
+    /// read.
     ///
     /// # Errors
     /// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if a query fails.

@@ -47,7 +47,7 @@ pub enum Start {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credit {
     pub events: u64,
-    /// The number of bytes, or `None` for no limit. The last event may exceed it.
+    /// The number of bytes, or `None` for no limit. The last event may be larger than the number of bytes left.
     pub bytes: Option<u64>,
 }
 
@@ -69,8 +69,8 @@ pub struct Subscription {
     position: Seq,
     /// The mark of the event at the position.
     mark: Option<Mark>,
-    /// The start time: earlier events are skipped. `None` once an event at or after this time has been found, and for every other kind of
-    /// start.
+    /// The time before which events are skipped. `None` if the subscription did not start at a time, or once an event at or after that time
+    /// has been found.
     start_time: Option<Micros>,
     /// The seq of the last matching event at or below the position. `None` until it is first needed and looked up.
     prev: Option<Seq>,
@@ -136,7 +136,7 @@ impl Broadcaster {
         })
     }
 
-    /// Returns the position after which a subscription with this `start` reads events, in the history of `range`.
+    /// Returns the position after which a subscription with this `start` begins to read the log that `range` describes.
     ///
     /// # Errors
     /// Returns the errors of `Log::locate`, and `Error::Unavailable` or `Error::Database` if a query fails.
@@ -200,8 +200,8 @@ impl Subscription {
         }
     }
 
-    /// Skips events that were committed after the stream opened but are older than its start time: a write gets its time before it waits
-    /// for the account's lock.
+    /// Skips events that were committed after the stream opened but are older than its start time. Such events exist because a write is
+    /// assigned its time before it waits for the account's lock.
     async fn skip_to_start_time(&mut self, head: Seq) -> Result<()> {
         let Some(time) = self.start_time else { return Ok(()) };
         let range = LogRange {
@@ -225,8 +225,8 @@ impl Subscription {
         self.snapshot.is_none().then(|| self.cursor())
     }
 
-    /// Continues with another filter after the event `after`, which was sent and has the mark `mark`. The chain of `prev_seq` continues
-    /// from that event.
+    /// Continues with another filter after the event that has the seq `after` and the mark `mark`, which must already have been sent. The
+    /// next event's `prev_seq` is `after`.
     pub fn change_filter(&mut self, filter: Filter, after: Seq, mark: Option<Mark>) {
         self.filter = filter;
         (self.position, self.mark) = (after, mark);
@@ -338,8 +338,8 @@ impl Subscription {
             && (filter.conversations.is_empty() || filter.conversations.iter().any(|id| Some(id.0) == event.conversation_id));
         wanted.then(|| {
             let mut event = event.clone();
-            // A service limited to inboxes may not be allowed to see the contact, and checking this for an ephemeral event is not worth a
-            // database query.
+            // Omit the contact's name: a service limited to inboxes might not be allowed to see the contact, and a database query for each
+            // ephemeral event to find out would cost too much.
             if let Some(actor) = event
                 .actor
                 .as_mut()
@@ -404,8 +404,8 @@ impl Subscription {
         }
         let mut batch = tail::select(page.iter(), channel.epoch, &self.filter, place, capacity);
         if is_complete && batch.position < head && page.last().is_none_or(|last| last.seq == batch.position) {
-            // No other event up to `head` matches, so the position moves there. Looking up the mark there costs one single-row read for
-            // each page from the database; reads from the tail cache do not need it.
+            // No other event up to `head` matches, so the position moves to `head`. Looking up the mark of the event at `head` costs one
+            // single-row query for each page that is read from the database; reads from the tail cache do not need this query.
             batch.mark = history::mark(broadcaster.log.database().read(), channel.account, head).await?;
             batch.position = head;
         }

@@ -78,7 +78,7 @@ pub(super) struct ReadBatch {
     pub position: Seq,
     /// The mark of the event at the position. `None` if the read did not move the position.
     pub mark: Option<Mark>,
-    /// The seq of the last matching event; unchanged if no event matched.
+    /// The seq of the last matching event at or below the position.
     pub prev: Seq,
     /// The number of events in the frame.
     pub events: usize,
@@ -88,8 +88,8 @@ pub(super) struct ReadBatch {
     pub at: Option<Micros>,
 }
 
-/// Collects the matching events among consecutive entries in a frame, until the frame is full. `prev` is the seq of the last matching event
-/// before these entries.
+/// Collects the matching events from consecutive entries into a frame, until the frame is full. `prev` is the seq of the last matching
+/// event before these entries.
 pub(super) fn select<'a>(
     entries: impl Iterator<Item = &'a EventRecord>,
     epoch: Epoch,
@@ -113,8 +113,8 @@ pub(super) fn select<'a>(
             break;
         }
         if filter.matches(entry) {
-            // A frame that is larger than `capacity.bytes` holds a single event, so the largest event alone determines the message size
-            // that clients must accept.
+            // A frame may be larger than `capacity.bytes` only if it holds a single event, so clients need not accept messages that are
+            // larger than both `capacity.bytes` and the largest event.
             if !out.is_empty() && out.len() + entry.payload.len() + ENVELOPE > capacity.bytes {
                 break;
             }
@@ -211,7 +211,8 @@ impl Tail {
     }
 }
 
-/// Returns all events after a position: the bytes of as many whole runs as fit. All unfiltered subscribers share these bytes.
+/// Returns the events after a position without filtering them: the encoded deliveries of as many runs as fit into a frame. All unfiltered
+/// subscribers share these bytes.
 fn read_runs<'a>(runs: impl Iterator<Item = &'a TailRun>, position: Seq, frame_bytes: usize) -> ReadBatch {
     let mut batch = ReadBatch {
         frame: Frame::default(),

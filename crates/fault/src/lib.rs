@@ -1,5 +1,5 @@
 //! Protections that a test can turn off, one at a time, to show that the test fails without them. Without the feature `faults`, which no
-//! release has, all of them are always on.
+//! release enables, all protections are always on.
 
 mod slices;
 
@@ -25,11 +25,11 @@ pub enum Protection {
     SilentViews,
     /// The contact filter ignores the case of labels, both in the condition and in the stored labels.
     LabelCase,
-    /// A snapshot omits resources whose later events do not match the filter.
+    /// A snapshot omits resources about which no later event can match the filter.
     SnapshotFilter,
     /// Every status that ends an opened stream contains the stream's last cursor.
     EndCursor,
-    /// A receipt that would move the delivery status of a message back is ignored.
+    /// A receipt that would move a message's delivery status backwards is ignored.
     ReceiptOrder,
     /// Times are limited to the years 1 to 9999: requests with other times are rejected, and stored times outside of the range are sent as
     /// the nearest valid time.
@@ -46,11 +46,11 @@ pub enum Protection {
     TypedPageTokens,
     /// A contact session sees only what the client API exposes, and an unverified session sees only what it submitted.
     VisitorView,
-    /// A session is attached to contacts, and changes them, only as far as its proof of identity allows.
+    /// A contact session is attached to a contact, and may change the contact, only as far as the session's proof of identity allows.
     IdentityProof,
     /// Only callers that see the whole account may vouch for a contact's identity.
     Vouching,
-    /// Responses omit contact sessions in inboxes that the caller may not see.
+    /// Responses omit contact sessions in inboxes that the caller is not allowed to see.
     SessionScope,
     /// A service limited to inboxes sees only contacts with a session in one of these inboxes.
     ContactScope,
@@ -70,7 +70,8 @@ pub enum Protection {
     CableFrames,
     /// The bodies of all requests in flight share a memory budget.
     RequestMemory,
-    /// A body is charged to the memory budget as it arrives, and the shares of callers without a valid token leave room for other callers.
+    /// A body is charged to the memory budget as it arrives. Callers without a valid token may use only part of the budget, so that there
+    /// is room for other callers.
     MemoryShares,
     /// The elements that decoding a request would produce are counted before the request is decoded.
     WireBudget,
@@ -86,7 +87,7 @@ pub enum Protection {
     BotScope,
     /// A read-only token changes nothing.
     ReadOnly,
-    /// A token cannot create a token with more access or a longer life than its own.
+    /// A token cannot be used to create a token with more access or a longer lifetime than its own.
     TokenLimits,
     /// An expiring file link cannot be exchanged for another link.
     LinkExpiry,
@@ -103,7 +104,7 @@ pub enum Protection {
     /// A forwarding header from an untrusted peer neither increases the number of streams, downloads and uploads that the caller may have
     /// open, nor exempts the caller from rate limits.
     ProxyLimits,
-    /// A client address has a limited number of reflection streams, and each of them is charged to the request memory.
+    /// A client address may open only a limited number of reflection streams, and each stream is charged to the memory budget for requests.
     ReflectionStreams,
     /// Contact sessions leave half of the upload slots to callers with a token.
     UploadShare,
@@ -125,11 +126,11 @@ pub enum Protection {
     DownloadPermits,
     /// A stream is closed if its client stops reading.
     StallTimeout,
-    /// Client connections leave file descriptors for the admin listener, the database and files.
+    /// Client connections leave enough file descriptors for the admin listener, the database and files.
     DescriptorShares,
     /// Values in a log line cannot start a new line.
     EscapedFields,
-    /// Responses that the client does not read are charged to the request memory, and are dropped after a timeout.
+    /// Responses that the client does not read are charged to the memory budget for requests, and are dropped after a timeout.
     UnreadResponses,
     /// A cursor is rejected if the event at its seq is not the one for which it was issued.
     CursorMark,
@@ -227,7 +228,7 @@ impl Protection {
     }
 }
 
-/// The prefix of a switch that names the task that should panic, such as `panic:writer shard`.
+/// The prefix of a switch that requests a panic. The rest of the switch names the task that panics, as in `panic:writer shard`.
 #[cfg(feature = "faults")]
 const PANIC: &str = "panic:";
 
@@ -257,10 +258,10 @@ pub fn with_requested_panic<F: Future>(_: &str, task: F) -> F {
     task
 }
 
-/// Panics once if a test requests a panic at `place`.
+/// Panics if a test has requested a panic at `place` that has not happened yet.
 ///
 /// # Panics
-/// Panics if a test requests it, but only once.
+/// Panics on the first call for the place at which a test has requested a panic.
 #[cfg(feature = "faults")]
 pub fn panic_if_requested(place: &str) {
     assert!(!panic_due(place), "{place}: a test asked for this panic");
@@ -282,7 +283,7 @@ pub fn turn_off(name: &str) {
     let _ = SWITCH.set(name.to_owned());
 }
 
-/// Whether a protection is on: every protection is, except for the one that was turned off.
+/// Whether a protection is on. Every protection is on except the one that was turned off, if any.
 #[cfg(feature = "faults")]
 pub fn is_on(protection: Protection) -> bool {
     SWITCH.get().is_none_or(|off| off != protection.name())

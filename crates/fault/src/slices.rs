@@ -1,4 +1,4 @@
-//! Measures how much CPU time each poll of a task takes, as the operating system attributes it to the thread. Only active with the feature
+//! Measures how much CPU time each poll of a task takes, using the operating system's per-thread CPU clock. Active only with the feature
 //! `faults` and the switch `measure`. A poll is logged if it takes longer than all earlier polls of the same kind of task.
 
 #[cfg(feature = "faults")]
@@ -20,11 +20,13 @@ mod on {
     const LONG: u64 = 10_000;
 
     thread_local! {
-        /// The CPU time in microseconds that this thread spent in steps during which another thread was the runtime's worker.
+        /// The CPU time in microseconds that this thread spent in calls to `off_worker`, during which another thread acts as the runtime's
+        /// worker.
         static OFF_WORKER: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// Runs a step that does not count towards the enclosing slice of work, because another thread is the runtime's worker in the meantime.
+    /// Runs a step whose CPU time does not count towards the enclosing slice of work, because another thread acts as the runtime's worker
+    /// while the step runs.
     pub fn off_worker<T>(step: impl FnOnce() -> T) -> T {
         if !is_measuring() {
             return step();
@@ -95,7 +97,8 @@ mod on {
         }
     }
 
-    /// Returns a function that wraps response bodies to measure their polls, for a layer that maps bodies.
+    /// Returns a function that wraps a response body so that its polls are measured. The function can be passed to a layer that maps
+    /// response bodies.
     pub fn measured_bodies<B>(kind: &'static str) -> impl Fn(B) -> MeasuredBody<B> + Clone {
         move |body| MeasuredBody {
             kind,

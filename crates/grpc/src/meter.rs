@@ -90,8 +90,8 @@ impl Drop for InFlightGuard {
     }
 }
 
-/// Returns the name of a method in metrics and traces. Paths that the contract does not define are reported as `_OTHER`: clients choose
-/// paths freely, and each path would create another time series.
+/// Returns the name of a method for metrics and traces. Paths that the contract does not define are reported as `_OTHER`: clients can send
+/// any path, and each distinct path would create another time series.
 pub fn method_name(method: Option<&'static Method>) -> &'static str {
     method.map_or("_OTHER", |method| method.path)
 }
@@ -115,7 +115,7 @@ pub fn rejected(reason: &'static str) {
     INSTRUMENTS.rejected.add(1, &[KeyValue::new(names::REASON, reason)]);
 }
 
-/// Counts the end of a stream by reason, including a stream that was refused when it was opened.
+/// Counts a stream that has ended, by reason. Streams that were refused when they were opened are counted too.
 pub fn ended(kind: StreamKind, status: &Status) {
     let reason = status
         .get_details_error_info()

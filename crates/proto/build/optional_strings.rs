@@ -1,5 +1,5 @@
-//! Generates access by name to the optional strings of some messages. Update masks, parameters of the REST API and columns all use the
-//! field names of the contract, so code that copies such fields between them need not list each field.
+//! Generates code that accesses the optional strings of some messages by field name. Update masks, parameters of the REST API and columns
+//! all use the field names of the contract, so code that copies such fields between them need not list each field.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ const MESSAGES: [&str; 2] = ["parley.v1.Contact", "parley.v1.CreateContactReques
 /// Returns an implementation of `OptionalStrings` for each message in [`MESSAGES`].
 ///
 /// # Errors
-/// Returns an error that names a message if the contract does not define that message.
+/// Returns an error if the contract does not define one of the messages. The error names that message.
 pub fn implementations(pool: &DescriptorPool) -> Result<String, String> {
     let mut code = String::new();
     for name in MESSAGES {

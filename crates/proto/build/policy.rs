@@ -27,7 +27,7 @@ struct Policy {
 /// Returns the table of all methods as a Rust expression, which is an array of `Method`.
 ///
 /// # Errors
-/// Returns a line for each method that declares no policy, or whose policy contradicts itself or the method's request.
+/// Returns a list with one error for each method that declares no policy, or whose policy contradicts itself or the method's request.
 pub fn table(pool: &DescriptorPool) -> Result<String, Vec<String>> {
     let mut faults = Vec::new();
     let mut table = String::from("&[\n");

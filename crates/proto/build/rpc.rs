@@ -107,8 +107,8 @@ fn request(code: &mut String, method: &MethodDescriptor) {
     }
 }
 
-/// Returns the field of an audited request that identifies the resource: the first id that is not the account's, or else the id in the
-/// resource to update.
+/// Returns the path of the field of an audited request that identifies the resource: the first id field other than `account_id`, or else
+/// the id in the resource to update.
 fn audit_field(method: &MethodDescriptor) -> Option<String> {
     let request = method.input();
     let id = |field: &FieldDescriptor| {

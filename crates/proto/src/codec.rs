@@ -14,7 +14,7 @@ use super::wire_budget::{self, Excess};
 /// than encoding a message, and an open stream keeps its buffers until it ends.
 const BUFFER: usize = 1024;
 
-/// The number of bytes of encoded messages at which the body of a stream yields the messages, as in tonic.
+/// The number of buffered bytes at which the body of a stream yields the messages encoded so far; the same as in tonic.
 pub const YIELD: usize = 32 * 1024;
 
 /// Defines how this process encodes and decodes large messages.
@@ -22,8 +22,8 @@ pub const YIELD: usize = 32 * 1024;
 pub struct LargeSteps {
     /// The size in bytes above which a message is large.
     pub above: usize,
-    /// Runs a step exactly once and then returns. For instance, it runs the step on a thread where the step does not block other tasks of
-    /// the runtime.
+    /// Must run the given step exactly once before it returns, for instance on a thread where the step does not block other tasks of the
+    /// runtime.
     pub run: fn(&mut dyn FnMut()),
 }
 
@@ -97,8 +97,8 @@ impl<T: prost::Message> Encoder for WholeEncoder<T> {
     }
 }
 
-/// Decodes with prost from a message in one contiguous buffer: prost accesses its buffer for every field, and a slice is fastest. A request
-/// that would take many times its size in memory is rejected before it is decoded.
+/// Decodes a message with prost from one contiguous buffer: prost accesses the buffer for every field, which is fastest if the buffer is a
+/// slice. A request that would take many times its size in memory is rejected before it is decoded.
 #[derive(Debug)]
 pub struct WholeDecoder<U>(pub(super) std::marker::PhantomData<U>);
 

@@ -8,9 +8,9 @@ use tonic::{
 
 use super::codec::{WholeDecoder, YIELD};
 
-/// An encoded `SubscribeResponse` or `ConsumeResponse`, in pieces. Concatenated Protobuf messages are merged when they are decoded, so
-/// pieces that consist of whole fields can follow each other. An empty frame must not be sent: h2 closes a connection after a hundred empty
-/// frames.
+/// An encoded `SubscribeResponse` or `ConsumeResponse`, stored in pieces. Concatenated Protobuf messages are merged when they are decoded,
+/// so pieces that each consist of whole fields can be sent one after the other as a single message. An empty frame must not be sent: h2
+/// closes a connection after a hundred empty frames.
 #[derive(Debug, Default)]
 pub struct Frame {
     pieces: Vec<Bytes>,

@@ -21,7 +21,7 @@ pub fn message(name: &str, message: &impl prost::Message) -> Json {
     decoded.as_ref().map_or(Json::Null, of_message)
 }
 
-/// Converts a delivery to a JSON object, which is the object that [`event`] returns with the `cursor` as text.
+/// Converts a delivery to a JSON object: the object that [`event`] returns, plus the `cursor` as text.
 pub fn delivery(delivery: &EventDelivery) -> Json {
     let mut object = event(delivery);
     object["cursor"] = json!(cursor_text::encode(&delivery.cursor));

@@ -17,7 +17,7 @@ pub trait OptionalStrings {
     /// Returns the optional string with this name, or `None` if it is absent or the message has no such field.
     fn optional_string(&self, name: &str) -> Option<&str>;
 
-    /// Returns the optional string with this name for changing it, or `None` if the message has no such field.
+    /// Returns a mutable reference to the optional string with this name, or `None` if the message has no such field.
     fn optional_string_mut(&mut self, name: &str) -> Option<&mut Option<String>>;
 }
 

@@ -77,8 +77,8 @@ impl Method {
     }
 
     /// Whether a call to the method without a token waits for a processing slot. A call with a pubsub token does not wait, because it comes
-    /// from a member's dashboard, and waiting would delay the member's presence. A stream does not wait either, because its processing does
-    /// not end.
+    /// from a member's dashboard, and waiting would delay the member's presence. A stream does not wait either, because its processing is
+    /// open-ended.
     pub fn takes_turn(&self) -> bool {
         !self.is_stream() && !self.is_upload() && self.credential != MethodCredential::PubsubToken
     }

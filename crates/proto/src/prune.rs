@@ -20,7 +20,8 @@ use prost_types::{FileDescriptorSet, Timestamp, field_descriptor_proto::Type};
 
 use super::value::{SENT_CONTENT, SENT_CONTENT_KEYS, SENT_LEVELS, micros, timestamp};
 
-/// Maximum depth of the walk. The deepest message of the contract has fewer levels, not counting attributes.
+/// Maximum depth to which the nested messages of an event are walked. The deepest message of the contract has fewer levels, not counting
+/// attributes.
 const DEPTH: usize = 20;
 
 /// The message-typed fields of a message, with the field number, name and type of each.
@@ -176,7 +177,7 @@ fn is_oversized(name: &str, of: &str, content: &[u8]) -> bool {
     shape.levels > SENT_LEVELS || shape.keys > keys
 }
 
-/// Returns the nearest time that clients can render if they cannot render the encoded `Timestamp`, and `None` otherwise.
+/// Returns the nearest time that clients can render, or `None` if they can render the encoded `Timestamp` as it is.
 fn clamped(content: &[u8]) -> Option<Timestamp> {
     let at = Timestamp::decode(content).ok()?;
     if micros(&at).is_some() {

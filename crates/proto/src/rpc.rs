@@ -60,7 +60,7 @@ pub trait ResourceRequest: UnaryRequest {
     fn resource(&mut self) -> &mut Option<Self::Resource>;
 }
 
-/// A request that changes those fields of a resource that its update mask names.
+/// A request that changes the fields of a resource that are named in the request's update mask.
 pub trait UpdateRequest: ResourceRequest {
     /// Returns the update mask of the request, so that it can be set or changed.
     fn update_mask(&mut self) -> &mut Option<FieldMask>;
@@ -82,7 +82,7 @@ pub trait PagedRequest: UnaryRequest {
     fn without_paging(&self) -> Self;
 }
 
-/// A response that contains one resource, or nothing (`()`), and the cursor of a write.
+/// A response that contains the cursor of a write and one resource, or only the cursor if the resource type is `()`.
 pub trait ResourceResponse: Message {
     /// The message type of the resource.
     type Resource;
@@ -92,7 +92,7 @@ pub trait ResourceResponse: Message {
     fn into_resource(self) -> Self::Resource;
 }
 
-/// A response that contains a page of rows and nothing else.
+/// A response that contains only a page of rows and the token of the next page.
 pub trait PageResponse: Message {
     /// The message type of a row.
     type Row: Message;
@@ -141,7 +141,7 @@ pub trait RecordHandler<R: Record>: Send + Sync + 'static {
     fn delete(&self, request: Request<R::Delete>) -> impl Future<Output = Reply<R::Delete>> + Send;
 }
 
-/// Implements the gRPC service of a record by calling a handler.
+/// Implements the gRPC service of a record by passing each call to a handler.
 #[derive(Clone, Debug)]
 pub struct RecordServer<H>(pub H);
 

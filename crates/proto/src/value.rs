@@ -68,15 +68,16 @@ pub fn structure(json: &Json) -> Option<Struct> {
     }
 }
 
-/// Maximum number of nesting levels that are sent. This is one more than may be written, because the REST gateway once accepted 25.
+/// Maximum number of nesting levels that are sent. This is one level more than clients may write, because the REST gateway once accepted 25
+/// levels.
 pub(super) const SENT_LEVELS: usize = attribute_limits::LEVELS + 1;
 
-/// Maximum size in bytes of content attributes that are sent. This is more than may be written, because the server adds `external_error`
+/// Maximum size in bytes of content attributes that are sent. This is more than clients may write, because the server adds `external_error`
 /// and data about the message that is replied to.
 pub(super) const SENT_CONTENT: usize = attribute_limits::BYTES + 96 * 1024;
 
-/// Maximum number of keys of content attributes that are sent. This is more than may be written, because the server adds `external_error`
-/// and `in_reply_to_external_id`.
+/// Maximum number of keys of content attributes that are sent. This is more than clients may write, because the server adds
+/// `external_error` and `in_reply_to_external_id`.
 pub(super) const SENT_CONTENT_KEYS: usize = attribute_limits::KEYS + 8;
 
 /// Whether a value that was stored before the limits existed is too large, too deep, or has too many keys to be sent within a larger

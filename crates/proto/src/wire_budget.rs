@@ -9,7 +9,7 @@ use prost_reflect::{Kind, MessageDescriptor};
 
 use super::description::POOL;
 
-/// Requests up to this size in bytes are decoded without a walk.
+/// Requests up to this size in bytes are decoded without first walking their encoded fields to count elements.
 const SMALL: usize = 32 * 1024;
 
 /// Maximum number of elements in lists and maps. The JSON API accepts 50,000 values and adds a few of its own.
@@ -21,10 +21,10 @@ const OBJECTS: usize = 5_100;
 /// Maximum number of messages in one request, not counting attribute values and map entries.
 const MESSAGES: usize = 10_000;
 
-/// Maximum number of encoded fields, which bounds the time of a walk.
+/// Maximum number of encoded fields. This limit bounds the time spent on counting a request's elements before the request is decoded.
 const FIELDS: usize = 400_000;
 
-/// Maximum depth of the walk, which is the same as prost's recursion limit.
+/// Maximum depth to which the nested messages of a request are walked, which is the same as prost's recursion limit.
 const DEPTH: usize = 100;
 
 /// The limit that a request exceeds, as an error message.

@@ -34,7 +34,7 @@ impl Route {
     }
 }
 
-/// A table of routes: those with one tag, or those of the whole API.
+/// A table of routes, which contains either the routes with one tag or all routes of the API.
 #[derive(Debug)]
 pub struct ApiRouter {
     tag: &'static str,

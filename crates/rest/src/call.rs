@@ -39,8 +39,8 @@ const FORWARDED_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("parley-min-cursor"),
 ];
 
-/// The context of one REST request, from which its gRPC calls are made. The state of the router contains the gRPC services with their
-/// middleware.
+/// The context of one REST request, from which its gRPC calls are made. It is created from the request and from the router's state, which
+/// contains the gRPC services with their middleware.
 #[derive(Debug)]
 pub struct Call {
     routes: Routes,
@@ -202,8 +202,8 @@ impl Call {
         result
     }
 
-    /// Checks that the caller may access the account and use this route. Needed for responses that require no other gRPC call, and would
-    /// therefore not be authorized.
+    /// Checks that the caller may access the account and use this route. Needed if responding requires no other gRPC call, because the
+    /// caller would then not be authorized at all.
     ///
     /// # Errors
     /// Returns the error of the access check if it fails.

@@ -14,7 +14,7 @@ pub struct Config {
     pub anonymous: Arc<AnonymousLimits>,
     /// The origins whose pages may call the APIs that require a token.
     pub cors: AllowedOrigins,
-    /// Deletes those files uploaded with a form that the request did not use.
+    /// Deletes files that were uploaded with a form but that the request did not use.
     pub discard_uploads: DiscardUploads,
     /// The public base URL of the REST gateway, such as `https://chat.example.org`. Empty if unknown.
     pub base_url: String,

@@ -17,8 +17,8 @@ use super::{
 };
 
 /// Holds a processing slot while a call is handled, so that one address cannot occupy all workers. Only calls from the REST gateway wait
-/// here, because their requests are complete; a call from the network acquires its slot where its message is read. All other calls pass
-/// through without an allocation.
+/// here, because their requests have already been read completely; a call from the network instead acquires its slot when its message is
+/// read. All other calls pass through without an allocation.
 #[derive(Clone, Debug)]
 pub struct AnonymousConcurrency {
     authenticator: Arc<Authenticator>,

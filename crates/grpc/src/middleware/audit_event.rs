@@ -1,4 +1,4 @@
-//! The audit event of a call: one log line and one stored event for each call to a method that its policy marks as audited.
+//! The audit event of a call: one log line and one stored event for each call to a method whose policy marks it as audited.
 
 use std::{
     net::SocketAddr,
@@ -29,8 +29,8 @@ pub struct AuditTarget {
     pub resource: Option<(&'static str, i64)>,
 }
 
-/// The data collected about an audited call. `Audit` creates the event and writes it when the call ends. `Auth` adds the caller and the
-/// handler adds the target through a shared reference, so each of the two is set at most once.
+/// The data collected about an audited call. `Audit` creates the event, and writes it when the call ends. In between, `Auth` sets the
+/// caller and the handler sets the target, each at most once and through a shared reference.
 #[derive(Debug)]
 pub struct AuditEvent {
     method: &'static str,

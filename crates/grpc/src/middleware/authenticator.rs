@@ -115,8 +115,8 @@ impl Authenticator {
         }
     }
 
-    /// Returns the party to charge for a call to a method that needs no token, and charges its address. The address is not charged if the
-    /// REST gateway has already done so, or if the request carries the token of a service.
+    /// Returns the party to charge for a call to a method that needs no token, and charges the call to the client's address. The address is
+    /// not charged if the REST gateway has already charged it, or if the request carries the token of a service.
     ///
     /// # Errors
     /// Returns [`Error::QuotaExceeded`] if the address makes too many calls or sends too many invalid tokens. Database errors are passed
@@ -140,19 +140,20 @@ impl Authenticator {
     }
 
     /// Returns the address for which the call must wait for a processing slot in the middleware, or `None` if the call does not wait there.
-    /// Only calls from the REST gateway wait in the middleware, because their requests are complete. A call from the network acquires its
-    /// slot where its message is read.
+    /// Only calls from the REST gateway wait in the middleware, because their requests have already been read completely. A call from the
+    /// network instead acquires its slot when its message is read.
     pub fn turn_address(payer: &Payer, extensions: &Extensions) -> Option<Option<ClientAddress>> {
         (payer.service.is_none() && extensions.get::<Charged>().is_some()).then_some(payer.address)
     }
 
-    /// Waits for a processing slot for an address. Dropping the slot releases it. Returns `None` if the protection is off.
+    /// Waits for a processing slot for an address. Dropping the slot releases it. Returns `None` if a test has turned off the limit on
+    /// processing slots.
     pub async fn processing_slot(&self, address: Option<ClientAddress>) -> Option<ProcessingSlot> {
         self.limits.processing_slot(address).await
     }
 
-    /// Charges a call that failed with UNAUTHENTICATED although its method needs no token: the pubsub token, login or signature in its
-    /// request is wrong.
+    /// Counts a call that failed with UNAUTHENTICATED as a failed authentication by the payer's address. The call's method needs no token,
+    /// but the pubsub token, login or signature in the request is wrong. Calls made by a service are not counted.
     ///
     /// # Errors
     /// Returns [`Error::QuotaExceeded`] after too many failures.
@@ -163,7 +164,7 @@ impl Authenticator {
         }
     }
 
-    /// Returns whether a failed authentication may be logged. If log lines were suppressed before, also logs their number.
+    /// Returns whether a failed authentication may be logged. If log lines about earlier failures were suppressed, also logs how many.
     pub fn should_log(&self) -> bool {
         let Some(left_out) = self.limits.may_log() else { return false };
         if left_out > 0 {

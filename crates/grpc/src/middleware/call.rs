@@ -1,6 +1,6 @@
-//! The types that represent a call in the middleware. Layers pass data down in fields and not in request extensions, which would cost an
-//! allocation and a lookup each. [`AuthenticatedCall`] is a separate type so that a layer that needs the caller cannot be placed above
-//! `Auth`.
+//! The types that represent a call in the middleware. Layers pass data down in the fields of these types and not in request extensions,
+//! because each extension would cost an allocation and a lookup. [`AuthenticatedCall`] is a separate type so that a layer that needs the
+//! caller cannot be placed above `Auth`.
 
 use std::sync::Arc;
 

@@ -22,7 +22,7 @@ use super::{
 /// The maximum duration of an upload, which is enough for the largest file over a slow connection.
 const MAX_UPLOAD: Duration = Duration::from_hours(1);
 
-/// How long before its requested deadline a call ends, or a tenth of the requested timeout if that is less. tonic enforces the same
+/// By how much a call ends before its requested deadline, unless a tenth of the requested timeout is less. tonic enforces the requested
 /// deadline around this layer and responds with CANCELLED; ending the call earlier lets this layer respond with `DEADLINE_EXCEEDED`. See
 /// [`record_arrival`].
 const MARGIN: Duration = Duration::from_millis(10);

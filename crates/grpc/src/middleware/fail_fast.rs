@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Responds with UNAVAILABLE while the database is known to be unavailable, so that calls do not wait for a connection until their
-/// deadline. Calls in progress when an outage begins are dropped and get the same response.
+/// deadline. Calls in progress when an outage begins are dropped and receive the same response.
 #[derive(Clone, Debug)]
 pub struct FailFast<O> {
     outage: O,

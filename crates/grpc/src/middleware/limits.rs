@@ -36,7 +36,8 @@ pub struct LimitsConfig {
     pub streams: usize,
 }
 
-/// The owner of a stream, whose limit applies to the stream. A user and a contact session each have one pubsub token.
+/// The party whose limit on open streams a stream counts against. Streams opened with a pubsub token count against its user or contact
+/// session, each of which has exactly one pubsub token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamOwner {
     /// An access token.

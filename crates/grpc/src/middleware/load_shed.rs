@@ -21,9 +21,9 @@ use crate::{
 
 use super::{call::RpcCall, limits::Limits, response::Response};
 
-/// Limits the total number of calls in flight, and rejects further calls with a prebuilt `RESOURCE_EXHAUSTED`. Streams are not counted
-/// here, because they have separate limits. Also converts the request into an [`RpcCall`], because this is the first layer that needs the
-/// method's policy.
+/// Limits the total number of calls in flight, and rejects further calls with a prebuilt `RESOURCE_EXHAUSTED` response. Streams are not
+/// counted here, because they have separate limits. Also converts the request into an [`RpcCall`], because this is the first layer that
+/// needs the method's policy.
 #[derive(Clone, Debug)]
 pub struct LoadShed {
     limits: Arc<Limits>,

@@ -99,7 +99,7 @@ fn min_cursor(headers: &HeaderMap) -> Option<Result<Cursor, Error>> {
 /// and [`Error::Cursor`] if the cursor belongs to another epoch.
 async fn wait(broadcaster: &Broadcaster, identity: &CallIdentity, cursor: Result<Cursor, Error>) -> Result<(), Error> {
     let cursor = cursor?;
-    // Do not wait for a call without a token: its request identifies a contact session instead, so access to the cursor's account cannot be
+    // Do not delay a call without a token: its request identifies a contact session instead, so access to the cursor's account cannot be
     // checked here.
     if let Some(identity) = identity.caller() {
         identity.caller.access(cursor.account)?;

@@ -82,8 +82,8 @@ pub fn stack(
             .layer(RateLimit::new(limits))
             // Rejects tokens of the wrong kind. Above all layers that wait, so that a rejected call holds no resources.
             .layer(Policy)
-            // Reports the remaining rate limit. Below `Policy`, because rejections by `Policy` do not report it. Above `Deadline`, so that
-            // responses to timed-out calls do.
+            // Reports the remaining rate limit. Below `Policy`, because rejections by `Policy` do not report the limit. Above `Deadline`,
+            // so that responses to timed-out calls report it too.
             .layer(RateLimitHeaders)
             // Applies the deadline to everything below, including the waits for a log position and for a processing slot.
             .layer(Deadline)

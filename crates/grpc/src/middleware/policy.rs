@@ -17,7 +17,7 @@ use super::{
     response::{Response, refuse},
 };
 
-/// Rejects callers whose kind of token the method does not accept. Calls to methods that need no token pass unchecked.
+/// Rejects callers whose kind of token the method does not accept. Calls to methods that need no token are not checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy;
 

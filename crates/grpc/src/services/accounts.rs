@@ -38,7 +38,7 @@ use crate::{
 /// The account id under which the idempotent responses of calls outside of any account are stored.
 const OUTSIDE_ACCOUNTS: AccountId = AccountId(0);
 
-/// Returns the paths of an update mask, sorted and without duplicates. An empty mask is a violation.
+/// Returns the paths of an update mask, sorted and without duplicates. An empty mask is reported as a violation.
 pub(super) fn mask(fields: &mut Validator, mask: Option<prost_types::FieldMask>) -> Vec<String> {
     let mut paths = mask.map(|mask| mask.paths).unwrap_or_default();
     if paths.is_empty() {
@@ -199,7 +199,7 @@ impl AccountsService for AccountsApi {
         identity.caller.platform().or_status()?;
         let mut fields = Validator::default();
         let account = AccountId(request.get_ref().account_id);
-        // The audit event belongs to no account, because the account's own audit events are deleted with it.
+        // Store the audit event outside of the account, because the account's own audit events are deleted with the account.
         identity.set_audit_target(None, Some(("account_id", account.0)));
         let call = resource_call(&mut fields, &request).or_status()?;
         fields.finish().or_status()?;

@@ -1,4 +1,4 @@
-//! Declares the fields of canned responses, from which `CannedResponsesService` is implemented.
+//! Declares the fields of canned responses. The generated implementation of `CannedResponsesService` uses this declaration.
 
 use parley_domain::{record::canned_response::Entity, records::canned_responses::CannedResponsePatch};
 use parley_proto as pb;

@@ -80,7 +80,7 @@ impl ClientApi {
         self.public_inboxes.session(&session.inbox_identifier, &session.source_id).await
     }
 
-    /// Charges the payer of a request for an activity of a contact session and for the size of the request.
+    /// Charges the payer of a request for the size of the request and, if `activity` is set, for an activity of the contact session.
     fn charge<R: prost::Message>(&self, request: &Request<R>, visitor: &ContactSession, activity: Option<Activity>) -> Result<()> {
         let inbox = (visitor.account(), visitor.client.inbox.row.id);
         Payer::of(request).charge(&self.server.config.anonymous, inbox, activity, request.get_ref().encoded_len())
@@ -164,8 +164,8 @@ impl ClientService for ClientApi {
         let mut call = idempotent_call_as(&mut fields, &request, Arc::clone(&public_inbox.caller), account, respond);
         // Without a session, only the client address distinguishes callers.
         match request.extensions().get::<ClientAddress>() {
-            // Disable idempotency: all clients behind the proxy have the same address, and the stored response contains the credential of a
-            // session.
+            // Disable idempotency: all clients behind the proxy have the same address, so another client could receive the stored response,
+            // which contains the credential of a session.
             Some(ClientAddress::UndeclaredProxy(_)) => call.key = None,
             from => {
                 let address = from.map(|from| match from {

@@ -165,7 +165,7 @@ fn to_frame(response: ResponseKind) -> Frame {
     frame
 }
 
-/// An open session of a durable consumer. It ends for one of the reasons in the contract, or when the client closes its side.
+/// An open session of a durable consumer. It ends for one of the reasons that the contract lists, or when the client closes its side.
 struct ConsumerStream {
     session: Session,
     guard: StreamGuard,

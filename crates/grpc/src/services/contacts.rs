@@ -342,7 +342,7 @@ fn patch(fields: &mut Validator, contact: &pb::Contact, paths: Vec<String>) -> C
     patch
 }
 
-/// Adds a change to a single attribute to the patch. The key of the attribute may contain dots.
+/// Adds a change of a single attribute to the patch. The attribute's key may contain dots.
 fn one(patch: &mut AttributesPatch, given: &Map<String, Json>, key: &str) {
     patch.keys.push((key.to_owned(), given.get(key).cloned()));
 }

@@ -418,7 +418,7 @@ impl ConversationsService for ConversationsApi {
     }
 }
 
-/// Converts a message that contains only the requested attachment to that attachment and the message without it.
+/// Splits a message that contains only the requested attachment into the attachment and the message without attachments.
 fn attached(message: &Message) -> pb::ConversationAttachment {
     let mut message = pb::Message::from_stored(message);
     pb::ConversationAttachment {

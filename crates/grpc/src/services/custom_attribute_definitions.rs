@@ -1,4 +1,5 @@
-//! Declares the fields of custom attribute definitions, from which `CustomAttributeDefinitionsService` is implemented.
+//! Declares the fields of custom attribute definitions. The generated implementation of `CustomAttributeDefinitionsService` uses this
+//! declaration.
 
 use parley_domain::{
     kind::{AttributeModel, AttributeType},

@@ -103,7 +103,7 @@ impl EventsService for EventsApi {
     }
 }
 
-/// An open subscription, which ends for one of the reasons in the contract.
+/// An open subscription, which ends for one of the reasons that the contract lists.
 struct EventSubscription {
     subscription: Subscription,
     guard: StreamGuard,

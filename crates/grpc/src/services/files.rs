@@ -162,7 +162,7 @@ pub(super) async fn receive<R: UploadMessage + Send + 'static>(
     Ok(file(files.upload(account, session, declared, chunks).await?))
 }
 
-/// Returns the error that ends a download that has not completed within [`SHUTDOWN_GRACE`] after shutdown began.
+/// Returns the error that ends a download if it is still running [`SHUTDOWN_GRACE`] after shutdown began.
 fn shutting_down() -> Error {
     Error::Unavailable {
         reason: "the server is shutting down; resume the download at the offset that was reached",
@@ -247,7 +247,8 @@ impl FilesService for FilesApi {
         let chunks = stream::unfold(Some((chunks, late)), |state| async move {
             let (mut chunks, mut late) = state?;
             tokio::select! {
-                // A chunk is ready whenever the stream is polled, so unbiased polling could delay the end of the stream.
+                // Check the shutdown timer first: a chunk is ready whenever the stream is polled, so unbiased polling could delay the end
+                // of the stream.
                 biased;
                 () = late.as_mut() => Some((Err(to_status(shutting_down())), None)),
                 chunk = chunks.next() => Some((chunk?, Some((chunks, late)))),

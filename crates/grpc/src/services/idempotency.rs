@@ -6,8 +6,8 @@ use parley_domain::files::signed::content_of;
 use parley_proto::{self as pb, rpc::WriteRequest};
 use sha2::{Digest as _, Sha256};
 
-/// Computes the fingerprint of a request from its type and all fields except its request id. Uploads are replaced by the hash of their
-/// content, because a client that retries a request may have uploaded the file again.
+/// Computes the fingerprint of a request from its type and all fields except its request id. Each upload id is replaced by the hash of the
+/// upload's content, because a client that retries a request may have uploaded the same file again under a new id.
 ///
 /// The name of the request type is part of the fingerprint, so it must not change: stored responses outlive the version of the program that
 /// stored them.

@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-/// Maximum length of a greeting or a similar text in characters.
+/// Maximum length in characters of a greeting or a similar text.
 const TEXT: usize = 10_000;
 
 /// Maximum length of a URL in characters.
@@ -254,7 +254,7 @@ impl InboxesService for InboxesApi {
     }
 }
 
-/// Creates the call for a membership change, and returns the users named in the request.
+/// Validates a request to change an inbox's members. Returns the `Call` for the change, and the ids of the users that the request names.
 fn members<R: WriteRequest, M: Message + 'static>(
     request: &Request<R>,
     account: i64,
@@ -349,7 +349,7 @@ fn timezone(fields: &mut Validator, path: &str, name: &str) -> String {
     name.to_owned()
 }
 
-/// Validates the reply window, which is a number of hours, or such a number as text if it comes from a form.
+/// Validates the reply window, a number of hours. A form sends the number as text.
 fn reply_window(fields: &mut Validator, attributes: &Json) {
     let window = match attributes.get("agent_reply_time_window") {
         None | Some(Json::Null) => return,

@@ -222,8 +222,8 @@ impl OpenSubscription {
                         {
                             self.contact_differs = true;
                         }
-                        // The scope of the filter is fixed for the lifetime of a stream. End the stream; the client reconnects with the new
-                        // scope.
+                        // The scope of the filter is fixed for the lifetime of a stream. End the stream, so that the client reconnects with
+                        // the new scope.
                         Ok(_) => return Some(Err(self.end(rotated(None, Duration::ZERO)))),
                         Err(Error::Unavailable { .. } | Error::Database(_)) => {}
                         Err(error) => return Some(Err(self.end(to_status(error)))),
@@ -390,8 +390,9 @@ impl OpenSubscription {
     }
 
     /// Adds the cache keys to a response that contains events about labels, teams or inboxes. The keys are read for each subscriber,
-    /// because they depend on its access. If reading them fails temporarily, the events are sent without keys, and the stream ends after a
-    /// random delay, which spreads out the reconnects: a client that reconnects reads the lists.
+    /// because they depend on its access. If reading them fails temporarily, the events are sent without keys, and the stream ends shortly
+    /// afterwards, so that the client reconnects and reads the lists again. A random delay before the stream ends spreads out the
+    /// reconnects.
     ///
     /// # Errors
     /// Returns the status that ends the stream if the caller has lost access.
@@ -422,7 +423,7 @@ impl OpenSubscription {
 
     fn end(&mut self, status: Status) -> Status {
         self.ended = true;
-        // Events after this position were read but have not been sent.
+        // Report the position up to which everything has been sent. Later events may have been read but not sent.
         let status = ended_at(status, self.position.get());
         meter::ended(StreamKind::Pubsub, &status);
         status
@@ -456,9 +457,9 @@ fn merged_contact(event: &pb::Event) -> Option<ContactId> {
     if let Some(pb::exact_value::Kind::Integer(id)) = change.exact_after.as_ref().and_then(|value| value.kind.as_ref()) {
         return Some(ContactId(*id));
     }
-    // Replicas of the previous release write the id only to this field.
+    // Replicas of the previous release write the id only to `after`, not to `exact_after`.
     match change.after.as_ref()?.kind.as_ref()? {
-        // Ids are counted from 1, and stay far below the integers that a double cannot represent exactly.
+        // Ids start at 1 and stay far below the smallest integer that a double cannot represent exactly.
         #[allow(clippy::cast_possible_truncation)]
         prost_types::value::Kind::NumberValue(id) => Some(ContactId(*id as i64)),
         _ => None,

@@ -63,13 +63,13 @@ pub(super) fn reader<R: AccountRequest>(request: &Request<R>) -> Result<(Arc<Cal
 /// Checks that the caller may write in the account that a request names.
 ///
 /// # Errors
-/// Returns [`Error::NotMember`] or [`Error::Denied`] if the caller may not write there.
+/// Returns [`Error::NotMember`] or [`Error::Denied`] if the caller is not allowed to write in the account.
 pub(super) fn authorize_write<R: AccountRequest>(request: &Request<R>) -> Result<()> {
     caller(request)?.write_access(account(request)).map(drop)
 }
 
-/// Like [`idempotent_call`], but for a method in the account of the request, whose response contains the resource and the cursor, or only
-/// the cursor; see [`resource_response`](super::response::resource_response).
+/// Like [`idempotent_call`], but uses the account that the request names, and builds a response that contains the resource and the cursor,
+/// or only the cursor; see [`resource_response`](super::response::resource_response).
 ///
 /// # Errors
 /// Returns [`Error::Internal`] if the service runs without its middleware.
@@ -110,7 +110,7 @@ pub(super) fn idempotent_call<R: WriteRequest, T: 'static, M: Message + 'static>
     Ok(idempotent_call_as(fields, request, caller, account, respond))
 }
 
-/// Like [`idempotent_call`], but for a caller that the request itself identifies.
+/// Like [`idempotent_call`], but for a request that identifies its caller without a token.
 pub(super) fn idempotent_call_as<R: WriteRequest, T: 'static, M: Message + 'static>(
     fields: &mut Validator,
     request: &Request<R>,

@@ -7,7 +7,7 @@ use parley_types::{
     id::{AccountId, ConversationId},
 };
 
-/// Replaces each contact that the caller cannot access with the data that the conversation's session has submitted.
+/// Replaces each contact that the caller cannot access with the contact data that the conversation's session has submitted.
 pub(super) async fn restrict_contacts<'a, T: InConversation + 'a>(
     sessions: &Sessions,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! The methods of `AccountsService` with which members manage their own data, and the cache keys of their lists.
+//! The methods of `AccountsService` with which members change their own data and read the cache keys for their lists.
 
 use parley_domain::cache_keys::CacheKeys;
 use parley_proto as pb;

@@ -178,7 +178,7 @@ impl SendStream {
                 let (caller, traceparent) = (Arc::clone(&self.caller), self.traceparent.clone());
                 let is_template = drafts::is_template(&request);
                 let mut answer = send(self.sender.clone(), caller, traceparent, index, request).boxed();
-                // The first poll queues the message in its writer shard, in the order of the stream.
+                // Poll once now: the first poll queues the message in its writer shard, so messages are queued in the order of the stream.
                 if let Some(result) = (&mut answer).now_or_never() {
                     answer = std::future::ready(result).boxed();
                 }

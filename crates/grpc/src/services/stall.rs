@@ -35,7 +35,7 @@ type Source<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// The state of a stream that has not ended.
 struct Open<T> {
     source: Source<T>,
-    /// When the connection was first expected to poll. `None` if the stream is waiting for its source.
+    /// The time since which the connection has been expected to poll. `None` while the stream is waiting for its source.
     expected_since: Option<Instant>,
     /// Whether an item has been returned and the connection has not been probed since.
     is_unprobed: bool,
@@ -65,7 +65,7 @@ impl<T> WatchedState<T> {
 
 /// Type-erased access to a watched stream.
 trait Stallable: Send + Sync {
-    /// Wakes a connection that may not have sent the last item. From then on, the connection is expected to poll.
+    /// Wakes a connection that might not have sent the last item yet. From then on, the connection is expected to poll.
     fn probe(&self);
 
     /// Drops the source if the connection has not polled for `timeout`.

@@ -6,8 +6,8 @@ use parley_proto as pb;
 
 use crate::validation::page::PAGE_BYTES;
 
-/// Returns the rows in order. Applies `shorten` to the row with which the response exceeds the maximum size of a page in bytes, and to all
-/// rows after it.
+/// Returns the rows in order. Applies `shorten` to the first row that makes the response exceed the maximum size of a page in bytes, and to
+/// all rows after it.
 fn truncate_rows<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl Fn(&mut M)) -> Vec<M> {
     let mut bytes = 0;
     let fit = |mut row: M| {
@@ -20,7 +20,8 @@ fn truncate_rows<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl
     rows.map(fit).collect()
 }
 
-/// Returns account members. Once the response exceeds the maximum size of a page in bytes, attributes and avatars are omitted.
+/// Returns account members. Once the response exceeds the maximum size of a page in bytes, the attributes and avatars of the remaining
+/// members are omitted.
 pub fn agents(agents: impl Iterator<Item = pb::Agent>) -> Vec<pb::Agent> {
     truncate_rows(agents, |agent| {
         agent.custom_attributes = None;
@@ -30,7 +31,7 @@ pub fn agents(agents: impl Iterator<Item = pb::Agent>) -> Vec<pb::Agent> {
 }
 
 /// Returns created messages. Once the response exceeds the maximum size of a page in bytes, the fields that the caller sent and the
-/// sender's contact are omitted.
+/// sender's contact are omitted from the remaining messages.
 pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message> {
     truncate_rows(messages, |message| {
         message.content = None;
@@ -46,7 +47,7 @@ pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message>
 }
 
 /// Returns a user's memberships. Once the response exceeds the maximum size of a page in bytes, the account fields that the operator sets
-/// are omitted.
+/// are omitted from the remaining memberships.
 pub fn memberships(memberships: impl Iterator<Item = pb::Membership>) -> Vec<pb::Membership> {
     truncate_rows(memberships, |membership| {
         if let Some(account) = &mut membership.account {

@@ -37,8 +37,8 @@ impl Validator {
         }
     }
 
-    /// Adds a violation for an update mask path that cannot be changed. The mask is a top-level field of the request, so its violation does
-    /// not get the current prefix.
+    /// Adds a violation for a path in an update mask that does not name a changeable field. The mask is a top-level field of the request,
+    /// so the field name in the violation is not prefixed.
     pub fn unknown_path(&mut self, path: &str) {
         let description = format!("must name fields that can be changed; {path} is not one of them");
         if self.violations.len() < VIOLATIONS {
@@ -320,7 +320,7 @@ impl Validator {
         }
         let uuid = Uuid::parse_str(id).ok();
         if uuid.is_none() {
-            // The id is a top-level field of the request, so its violation does not get the current prefix.
+            // The id is a top-level field of the request, so the field name in the violation is not prefixed.
             self.violations.push(FieldViolation::new(
                 "request_id",
                 Rule::Invalid,

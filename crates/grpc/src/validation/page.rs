@@ -20,7 +20,7 @@ pub const PAGE_BYTES: usize = 1792 * 1024;
 const MAX_SIZE: i32 = 1000;
 const MAX_SKIP: i32 = 1_000_000;
 
-/// Validates and parses the page fields of a request. `default` is the number of rows if the request does not specify it.
+/// Validates and parses the page fields of a request. `default` is the page size if the request does not specify one.
 pub fn requested<R: PagedRequest>(fields: &mut Validator, request: &R, default: i32) -> PageRequest {
     read(
         fields,

@@ -11,11 +11,11 @@ use crate::openapi::schema::inline_schema;
 pub enum ErrorBody {
     /// Shape A: one sentence in `error`.
     Error(Error),
-    /// Shape B: `message` and `attributes` for a resource that cannot be stored.
+    /// Shape B: `message` and `attributes`, for a resource that cannot be stored.
     Record(RecordError),
     /// Shape C: a list of sentences in `errors`.
     Credentials(CredentialsError),
-    /// Shape D: `status` and `error` for an error of the protocol or the server.
+    /// Shape D: `status` and `error`, for a protocol error or a server error.
     Fault(Fault),
 }
 

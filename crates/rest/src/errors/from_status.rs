@@ -74,7 +74,7 @@ impl ApiError {
         Self::from(status.clone())
     }
 
-    /// Converts the gRPC status of a failed client API call. A missing resource gets the same response as an unknown route.
+    /// Converts the gRPC status of a failed client API call. A missing resource results in the same response as an unknown route.
     pub fn from_client(status: &Status) -> Self {
         if reason(&status.get_error_details()) == "NOT_FOUND" {
             return Self::unknown_route();
@@ -82,8 +82,8 @@ impl ApiError {
         Self::of(status, Self::record)
     }
 
-    /// Converts the gRPC status of a failed platform API call. Any token other than the operator's gets the same response as an invalid
-    /// token.
+    /// Converts the gRPC status of a failed platform API call. Any token other than the operator's results in the same response as an
+    /// invalid token.
     pub fn from_platform(status: &Status) -> Self {
         match reason(&status.get_error_details()) {
             "TOKEN_MISSING" | "TOKEN_INVALID" | "NOT_ALLOWED" | "NOT_A_MEMBER" | "WRONG_TOKEN_KIND" | "BOT_NOT_CONNECTED" => {
@@ -94,7 +94,8 @@ impl ApiError {
         }
     }
 
-    /// Returns the id of the existing resource that already has a value that must be unique, as reported in the gRPC status.
+    /// Returns the id, from the gRPC status, of the existing resource that has the same value as the request in a field that must be
+    /// unique.
     pub fn existing_id(status: &Status) -> Option<i64> {
         metadata(&status.get_error_details(), "existing_id")?.parse().ok()
     }
@@ -144,7 +145,7 @@ impl ApiError {
         }
     }
 
-    /// Converts gRPC statuses without a reason, which are created below the services.
+    /// Converts a gRPC status that has no reason. Such statuses are created by the layers below the services, such as the codec.
     fn from_code(code: Code) -> Self {
         match code {
             Code::Unavailable | Code::DeadlineExceeded => {

@@ -172,7 +172,7 @@ impl ApiError {
         Self::invalid(text, None)
     }
 
-    /// Creates a 422 error for filter conditions that are joined by an unknown operator or without an operator.
+    /// Creates a 422 error for filter conditions that are joined by an unknown operator or by none.
     pub fn bad_query_operator() -> Self {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, "Query operator must be either \"AND\" or \"OR\".")
     }

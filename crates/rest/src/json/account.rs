@@ -11,7 +11,7 @@ use super::{
 use crate::params::{attributes::Attributes, timestamps::Iso};
 
 /// The custom attribute that names the current onboarding step. Chatwoot dashboards show their onboarding pages while it names a step.
-/// Parley has no onboarding, so the value is `"true"`, which names no step, unless the operator has set another one.
+/// Parley has no onboarding, so the value is `"true"`, which names no step, unless the operator has set another value.
 const ONBOARDING_STEP: &str = "onboarding_step";
 
 /// The custom attributes of an account that its members can see. They are set by the operator, and Chatwoot dashboards read these keys. All

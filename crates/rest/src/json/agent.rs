@@ -52,8 +52,8 @@ json_type! {
     truncated_fields = agent.truncated_fields;
 }
 
-/// Returns the value of the `custom_attributes` key. A user without custom attributes has no such key; if the attributes were truncated,
-/// the value is an empty object.
+/// Returns the value of the `custom_attributes` key, or `None` if the user has no custom attributes, in which case the key is omitted. If
+/// the attributes were truncated, the value is an empty object.
 pub fn shown_attributes(attributes: Option<prost_types::Struct>, truncated_fields: &[String]) -> Option<Attributes> {
     let attributes = Attributes(attributes);
     let is_shown = !attributes.is_empty() || truncated_fields.iter().any(|field| field == "custom_attributes");

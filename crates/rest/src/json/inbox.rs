@@ -61,7 +61,7 @@ json_type! {
     }
 }
 
-/// Takes the API channel out of an inbox, or returns an empty one if the inbox has no channel.
+/// Takes the API channel out of an inbox. Returns an empty channel if the inbox has none.
 fn take_channel(inbox: &mut pb::Inbox) -> pb::ApiChannel {
     match inbox.channel.take() {
         Some(Channel::ApiChannel(channel)) => channel,
@@ -152,7 +152,8 @@ json_type! {
 
 json_type! {
     /// An inbox with the keys that it has as part of a contact session.
-    // Chatwoot's slim keys plus the thirteen keys in its help article. The keys that are always null apply only to website widgets.
+    // The keys are Chatwoot's slim keys plus the thirteen keys in its help article. The keys that are always null apply only to website
+    // widgets.
     pub struct SessionInbox(mut inbox: pb::InboxSummary) {
         website_url: () = (),
         widget_color: () = (),

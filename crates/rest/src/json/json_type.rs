@@ -1,6 +1,7 @@
 //! Declares the types of the JSON API. Each field is declared in one place, with its key, its type and the expression for its value.
 
-/// Declares a JSON struct that is created from messages of the gRPC API: with `From` if there is one message, otherwise with `new`.
+/// Declares a JSON struct that is created from messages of the gRPC API: with `From` if it is created from a single message, otherwise with
+/// `new`.
 ///
 /// ```ignore
 /// json_type! {

@@ -19,8 +19,8 @@ use crate::params::{
     timestamps::{Iso, Unix, fractional},
 };
 
-/// Returns the name and data of each frame for an event, or nothing if the event is not sent over the WebSocket. `user` is the id of the
-/// subscribed user, or `None` if the subscriber is a contact session. `keys` are the cache keys that accompany the event.
+/// Returns the name and data of each frame that is sent for an event, or an empty list if the event is not sent over the WebSocket. `user`
+/// is the id of the subscribed user, or `None` if the subscriber is a contact session. `keys` are the cache keys that accompany the event.
 pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>) -> Vec<(&'static str, Json)> {
     let contact = user.is_none();
     let frame = |name, data| vec![(name, data)];

@@ -18,7 +18,7 @@ use crate::{errors::ApiError, params::INLINE_BYTES};
 
 /// Charges a request to the rate limit of its address if it has no token or if its token was not recently found valid. A request with a
 /// valid token is instead charged by the gRPC call that it makes, which looks up the token; it is not charged if its body cannot be parsed,
-/// because it then makes no call.
+/// because no gRPC call is made in that case.
 ///
 /// A large body of a charged request is read in the queue for anonymous requests. The token of a request with a large body is therefore
 /// looked up here first, so that a member whose token was not used recently does not wait behind anonymous callers.

@@ -51,7 +51,8 @@ impl Cors {
         })
     }
 
-    /// Returns the policy for a normalized path. The platform API has none: it is meant for servers, so browsers may not call it.
+    /// Returns the policy for a normalized path. The platform API has none: it is meant for servers, so browsers are not allowed to call
+    /// it.
     fn of(&self, path: &str) -> Option<&CorsLayer> {
         if path.starts_with("/public/api/") {
             Some(&self.client)
