@@ -381,7 +381,7 @@ pub fn settings(sources: &Sources) -> Result<Vec<Setting>, ConfigError> {
     Ok(found)
 }
 
-/// Removes the credentials from an address, and replaces any other secret by `***`.
+/// Hides the secret in a setting: replaces a token entirely by `***`, and in an address only the password.
 fn without_secret(key: &str, text: &str) -> String {
     if text.is_empty() {
         String::new()
@@ -412,8 +412,8 @@ pub fn age(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
-/// Returns the comma-separated URLs with each password replaced by `***`: in the authority, where credentials without a user name are
-/// hidden entirely, and in each query parameter whose name ends in `password`.
+/// Returns the comma-separated URLs with `***` in place of each password in the authority and in each query parameter whose name ends in
+/// `password`. Credentials that contain no colon are hidden entirely.
 pub fn without_password(urls: &str) -> String {
     let mut shown: Vec<String> = Vec::new();
     for part in urls.split(',') {

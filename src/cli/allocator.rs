@@ -13,8 +13,8 @@ const MILLISECONDS: &str = "100";
 /// Restarts this process in place with the purge delay set, unless the environment already sets one.
 ///
 /// mimalloc reads its options before `main` runs, and there is no safe interface to change an option later. The process keeps its id, its
-/// arguments and its open files. If the restart fails, the process continues with the default delay; the only effect is that memory is
-/// returned in longer steps.
+/// arguments and its open files. If the restart fails, the process continues with the default delay; the only effect is that a single
+/// allocation can take longer, because more freed memory is returned to the system at once.
 pub fn bound_purges() {
     if env::var_os(PURGE_DELAY).is_some() {
         return;

@@ -11,7 +11,7 @@ use crate::{server::backup, telemetry::Telemetry};
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
-    /// The archive to write, replaced once it is complete; - for standard output
+    /// The archive to write; an existing file is replaced once the archive is complete; - for standard output
     #[arg(value_name = "FILE")]
     archive: PathBuf,
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub(super) struct RestoreArgs {
     settings: Settings,
 }
 
-/// Writes an archive and reports its contents on standard error, because standard output can be the archive.
+/// Writes an archive and reports its contents on standard error, because the archive itself might be written to standard output.
 pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;

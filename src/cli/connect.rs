@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::{Exit, call_error, print_error};
 
-/// The service to connect to, and the credentials. Accepted before and after a subcommand.
+/// Options that select the service and provide the credentials. They are accepted both before and after a subcommand.
 #[derive(Debug, clap::Args)]
 pub struct Target {
     /// The service's gRPC address

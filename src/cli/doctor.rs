@@ -3,7 +3,7 @@
 use super::{Exit, Settings, print_error};
 use crate::server::doctor::{Verdict, examine};
 
-/// Prints one line per finding to standard output. Returns [`Exit::Failure`] if anything does not work.
+/// Prints one line per finding to standard output. Returns [`Exit::Failure`] if a check failed.
 pub(super) async fn run(settings: Settings) -> Exit {
     let config = match settings.load() {
         Ok(config) => config,

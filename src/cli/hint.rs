@@ -22,8 +22,8 @@ const TLS_ALERT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The first byte of every TLS alert record.
 const TLS_ALERT: u8 = 0x15;
 
-/// Returns what is wrong with the address or with TLS, or `None` if neither caused the failure. `status` is the failure of a call to
-/// `server`, and must not be a response from Parley.
+/// Returns what is wrong with the address or with TLS, or `None` if neither caused the failure. `status` is the status with which a call to
+/// `server` failed; it must not have been returned by Parley itself.
 pub async fn for_status(status: &Status, server: &str) -> Option<String> {
     if let Some(error) = causes(status).find_map(|cause| cause.downcast_ref::<TlsError>()) {
         return Some(format!("{server}: {}", tls_hint(error)));

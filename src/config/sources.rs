@@ -210,8 +210,8 @@ impl Layers {
         }
     }
 
-    /// If `name` is a variable with the suffix `_FILE`, returns the variable without the suffix, whose value is read from the named file,
-    /// and its key. `PARLEY_TLS_CERT_FILE` does not match, because it sets a key itself.
+    /// If `name` is the name of a variable with the suffix `_FILE`, returns the name without the suffix, and the key whose value is read
+    /// from the file. `PARLEY_TLS_CERT_FILE` does not match, because that variable sets the key `tls.cert_file` itself.
     fn file_variable<'n>(&self, name: &'n str) -> Option<(&'n str, &String)> {
         let plain = name.strip_suffix(FILE_SUFFIX)?;
         self.variables.get(plain).map(|key| (plain, key))

@@ -41,8 +41,8 @@ const MAIL_INTERVAL: Duration = Duration::from_secs(2);
 /// How often unneeded files are removed.
 const FILE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often the message index is advanced where it is far behind, and the number of iterations after which it is advanced everywhere: once
-/// a minute, and at the start. Searches also advance the index themselves.
+/// How often the message index is advanced for accounts whose index is far behind, and the number of iterations after which it is advanced
+/// for all accounts: once a minute, and at the start. Searches also advance the index themselves.
 const INDEX_INTERVAL: Duration = Duration::from_secs(5);
 const FULL_INDEX_PERIOD: usize = 12;
 
@@ -63,7 +63,7 @@ pub async fn remove_expired_responses(db: Database, clock: Arc<Clock>, keep: Dur
     Ok(())
 }
 
-/// Removes audit events beyond the maximum age or number, until `stop` is cancelled.
+/// Removes audit events that exceed the maximum age or the maximum number per account, until `stop` is cancelled.
 pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(AUDIT_INTERVAL);
     // The first run checks every account, because the limits might have been lowered since the last start.
@@ -76,7 +76,7 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
         match stop.run_until_cancelled(db.with_long_timeout(Box::pin(trimmed))).await {
             Some(Ok((removed, now))) => {
                 tracing::debug!(removed, "removed old audit events");
-                // Subtract an interval, because the clocks of other replicas might be behind.
+                // Subtract an interval, because other replicas also store audit events, and their clocks might be behind.
                 since = now.minus(AUDIT_INTERVAL);
             }
             Some(Err(error)) => tracing::warn!(%error, "failed to remove old audit events; retrying later"),
@@ -86,7 +86,8 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
     Ok(())
 }
 
-/// Until `stop` is cancelled, reopens snoozed conversations that are due and publishes pending changes of users and bots.
+/// Until `stop` is cancelled, reopens snoozed conversations that are due, and publishes updates of user and bot data that were not
+/// published in time.
 pub async fn unsnooze(conversations: Conversations, outbox: Outbox, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(UNSNOOZE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -144,7 +145,7 @@ pub async fn trim_logs(log: Log, clock: Arc<Clock>, keep: RetentionLimits, every
             Some(Ok(rows)) => tracing::info!(rows, "removed old events"),
             Some(Err(error)) => tracing::warn!(%error, "failed to remove old events; retrying later"),
         }
-        // Each step is small, so shutdown waits for at most one of them.
+        // Each call rewrites a bounded number of rows, so shutdown waits for at most one call.
         while !stop.is_cancelled() {
             match log.with_long_timeout(log.rewrite_erased()).await {
                 Ok(0) => break,

@@ -1,7 +1,8 @@
 //! Time limit for the arrival of a body, or of one message of a stream.
 //!
-//! A timer that restarts with each byte would never end a body of one byte per minute. Therefore the time spent waiting for the client is
-//! summed: it is limited to a fixed duration plus one second for each 8 KiB received, which permits large uploads over slow connections.
+//! A timer that restarts with each byte would never expire for a body that arrives at one byte per minute. Therefore the time spent waiting
+//! for the client is summed: it is limited to a fixed duration plus one second for each 8 KiB received, which permits large uploads over
+//! slow connections.
 
 use std::{
     future::Future as _,

@@ -32,8 +32,7 @@ impl Clock {
         }
     }
 
-    /// Returns the earliest of three times: that of the machine's clock, the same without any recent jump, and that of the database's
-    /// clock.
+    /// Returns the earliest of three times: the machine's clock, the machine's clock without any recent jump, and the database's clock.
     ///
     /// # Errors
     /// Returns a database error if the database does not report its time.

@@ -4,7 +4,7 @@
 //! buffer: frames of 256 bytes or more on connections with vectored writes, and of 1,024 bytes or more on others (`CHAIN_THRESHOLD` in h2's
 //! `framed_write`). The size of most responses is between these two. Second, the connection's task runs as soon as the first call of a
 //! batch completes, so a batch of sixteen would need sixteen system calls. Therefore, before writing, the connection yields once to the
-//! tasks that are ready. This takes one turn of the scheduler and no timer.
+//! tasks that are ready. Yielding costs one pass through the scheduler's run queue and requires no timer.
 
 use std::{
     io,

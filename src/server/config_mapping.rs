@@ -70,7 +70,7 @@ pub fn retention(config: &Config) -> parley_eventlog::RetentionLimits {
     }
 }
 
-/// Returns how long after an upgrade cursors are issued without event marks.
+/// Returns how long after an upgrade cursors are still issued without event marks, so that replicas of the previous release accept them.
 pub fn cursor_marks_after(config: &Config) -> Duration {
     Duration::from_secs(config.events.cursor_marks_after_hours * 3600)
 }
@@ -118,8 +118,8 @@ pub fn bootstrap(config: &Config) -> parley_domain::auth::bootstrap::Config {
         token: config.bootstrap.token.clone(),
         inbox_identifier: config.bootstrap.inbox_identifier.clone(),
         platform_token: config.bootstrap.platform_token.clone(),
-        // JSON logs are collected and retained, so they must contain neither a secret nor text that is not JSON. Therefore write the token
-        // to a file.
+        // JSON logs are parsed by a collector, so the output must contain nothing but JSON. They are also retained, so the output must not
+        // contain a secret. Therefore write the token to a file.
         token_file: (config.log.format == LogFormat::Json && !std::io::stdout().is_terminal()).then(|| token_file(config)),
     }
 }

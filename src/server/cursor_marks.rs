@@ -1,5 +1,6 @@
-//! Determines when cursors start to carry the marks of their events. Replicas of the last release without marks reject cursors with marks,
-//! so no such cursor is issued while those replicas might still be running.
+//! Determines when cursors start to carry marks: random bits stored with each event, which tell apart events with the same seq in diverged
+//! copies of a log. Replicas of the last release without marks reject cursors with marks, so no such cursor is issued while those replicas
+//! might still be running.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 /// How long to wait before retrying if the database does not answer.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Decides whether cursors are now issued with marks. Returns how much longer they are issued without marks: zero if marks are enabled.
+/// Decides whether cursors are now issued with event marks. Returns how much longer they are issued without marks, or zero if marks are
+/// enabled.
 ///
 /// # Errors
 /// Returns an error if the database does not answer, in which case the decision is unchanged.
@@ -29,7 +31,8 @@ pub async fn decide(db: &Database, after: Duration) -> Result<Duration> {
     Ok(remaining)
 }
 
-/// Enables marks once they may be issued. Ends when `stop` is cancelled.
+/// Enables event marks in cursors after the period during which replicas that reject them might still be running. Ends when `stop` is
+/// cancelled.
 pub async fn follow(db: Database, after: Duration, mut remaining: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     while !remaining.is_zero() {
         if stop.run_until_cancelled(sleep(remaining)).await.is_none() {

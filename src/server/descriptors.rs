@@ -23,8 +23,8 @@ const PER_SQLITE_CONNECTION: usize = 3;
 /// reports this.
 const MIN_CONNECTIONS: usize = 8;
 
-/// Raises the soft limit on open files to the hard limit and returns it; `None` means unlimited. A lower soft limit only serves programs
-/// that use `select`.
+/// Raises the soft limit on open files to the hard limit and returns it; `None` means unlimited. The soft limit is lower by default only
+/// for the sake of programs that use `select`.
 pub fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -53,9 +53,10 @@ pub fn reserved(config: &Config) -> usize {
 /// Connection limits of the two public listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// The limit of each listener. Lower than `total`, so that clients of one listener cannot exhaust the other.
+    /// Maximum number of connections to each listener. It is lower than `total`, so that clients of one listener cannot use up the
+    /// connections of the other.
     pub per_listener: usize,
-    /// The limit of both listeners together.
+    /// Maximum number of connections to both listeners together.
     pub total: usize,
 }
 

@@ -1,8 +1,8 @@
 //! Request bodies of gRPC calls: each message is charged to the request memory, and its arrival is limited in time.
 //!
-//! A body declares the length of each message before its first byte, so a message that does not fit is rejected at its beginning. Other
-//! messages are charged as their bytes arrive. In a stream, the charge for a message ends when the next message begins. The last charge is
-//! kept until the call completes, because a unary call uses its message until then.
+//! A body declares the length of each message before the message's first byte, so a message that does not fit is rejected at its beginning.
+//! Other messages are charged as their bytes arrive. In a stream, the charge for a message ends when the next message begins. The last
+//! charge is kept until the call completes, because a unary call uses its message until then.
 //!
 //! A message is passed on only when it is complete: the decoder reserves memory of the declared length as soon as it sees the prefix, and a
 //! client could send nothing but prefixes.
@@ -93,7 +93,8 @@ where
                 // A call to a method that is not part of the contract does no work that requires a processing slot.
                 pacing.takes_turn = method.is_some_and(pb::policy::Method::takes_turn);
             }
-            // A large message is passed on in a poll of its own, and is processed in heavy steps, which do not block the runtime's workers.
+            // A large message is passed on in a separate poll, so that decoding and processing it count as heavy steps, which do not block
+            // the runtime's workers.
             Body::new(WeighedBody::new(metered, call_memory.clone()))
         };
         let is_stream = method.is_some_and(pb::policy::Method::is_stream);
@@ -252,7 +253,8 @@ impl MeteredBody {
         self.call_memory.charge().begin(charged).map_err(|_| parley_grpc::no_memory())
     }
 
-    /// Charges for a received part of a message. With the last part, charges the rest of the maximum that the message can need.
+    /// Charges for a received part of a message. With the last part, charges the rest of the maximum amount of memory that the message can
+    /// need.
     fn charge_chunk(&mut self, bytes: usize) -> Result<(), Status> {
         let due = match (self.remaining, self.prefix[0]) {
             (0, _) => self.uncharged,

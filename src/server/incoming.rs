@@ -322,7 +322,8 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = match &mut self.stream {
-            // Plain TCP buffers nothing, so flushing neither blocks nor makes progress for a blocked write.
+            // Plain TCP buffers nothing: flushing succeeds immediately even while writing is blocked, so a flush must not reset the write
+            // timeout.
             Stream::Plain(stream) => return Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         };

@@ -107,7 +107,7 @@ pub async fn grpc(
     health.set_service_status(LIVENESS, ServingStatus::Serving).await;
     let is_ready = ready.borrow().is_ready();
     set_serving(&health, is_ready).await;
-    // Cancelled after the final health status was sent, which ends health watches and reflection streams.
+    // Cancelled after the final health status was sent, to end health watches and reflection streams.
     let health_reported = CancellationToken::new();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -178,7 +178,7 @@ pub async fn grpc(
         .http2_keepalive_timeout(Some(Duration::from_secs(config.keepalive_timeout_seconds)))
         .add_routes(Routes::from(all).prepare())
         .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
-    // Run both in one task, so a failure of either is reported as a failure of the listener.
+    // Run the server and the health reporting in one task, so that a failure of either is reported as a failure of the listener.
     let (outcome, ()) = tokio::join!(serving, reporting);
     outcome.context("the gRPC listener")
 }
@@ -249,7 +249,7 @@ const WINDOW_BYTES: u32 = 256 * 1024;
 /// is open.
 const READ_AHEAD: usize = 640 * 1024;
 
-/// Bytes that are read ahead over HTTP/1, which is also the maximum size of the request head.
+/// Maximum number of bytes that are read ahead over HTTP/1, which is also the maximum size of the request head.
 const AHEAD_BYTES: usize = 64 * 1024;
 
 /// Timeouts and limits of HTTP connections.
@@ -269,7 +269,7 @@ pub struct HttpLimits {
     pub unread: UnreadResponses,
 }
 
-/// Stores the client address to which a request is charged in the request's extensions, if the connection's peer address is known.
+/// Stores, in the request's extensions, the client address to which the request is charged, if the connection's peer address is known.
 fn resolve<B>(proxies: &TrustedProxies, mut request: http::Request<B>) -> http::Request<B> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if let Some(ConnectInfo(peer)) = peer.copied() {

@@ -76,7 +76,8 @@ pub struct Running {
     pub http: SocketAddr,
     /// Address of the operators' listener.
     pub admin: SocketAddr,
-    /// The initial contents of the database, if it was empty. A generated token among them must be shown to the user, once.
+    /// The credentials that were created in an empty database, or `None` if the database was not empty. The caller must show an
+    /// `AdministratorToken::Generated` to the user once, because only its hash is stored.
     pub bootstrapped: Option<Bootstrapped>,
     ended: tokio::task::JoinHandle<anyhow::Result<()>>,
 }

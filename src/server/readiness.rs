@@ -12,7 +12,7 @@ use crate::admin::Readiness;
 /// How often readiness is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Reports whether the database answers, until `stop` is cancelled. A single failure is not an outage, and a single answer is not a
+/// Reports whether the database answers, until `stop` is cancelled. A single failure does not count as an outage, nor a single answer as a
 /// recovery.
 ///
 /// While the database is unavailable and does not answer on a new connection either, calls are rejected immediately; they are admitted

@@ -31,7 +31,7 @@ const TIMEOUT_AFTER_GRACE: Duration = Duration::from_secs(8);
 pub struct Shutdown {
     /// Cancelled to request the shutdown.
     pub signal: CancellationToken,
-    /// Reports the readiness of the server: on shutdown, that it accepts no more calls.
+    /// Publishes the server's readiness: from the start of the shutdown, the server is not ready.
     pub ready: watch::Sender<Readiness>,
     /// Cancelled to end streams and the client listeners.
     pub streams: CancellationToken,

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Delay before a job is restarted after its first panic; doubled after each further one, up to [`MAX_BACKOFF`].
+/// Delay before a job is restarted after its first panic; doubled after each further panic, up to [`MAX_BACKOFF`].
 const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_mins(1);
 

@@ -34,8 +34,8 @@ use super::connection_closer::{ConnectionCloser, UnreadResponse};
 /// Maximum size of a chunk in bytes: the maximum size of an HTTP/2 DATA frame, unless the client permits larger frames.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Number of bytes of a response for which its client is granted another second. The stall timeout alone suffices for a page over a line of
-/// 6 KiB per second; a smaller value would let a client hold a large response for minutes.
+/// Number of bytes of a response for which its client is granted another second. Even at 6 KiB per second, the stall timeout alone suffices
+/// to read a page of results; a smaller value would let a client hold a large response for minutes.
 const BYTES_PER_SECOND: usize = 64 * 1024;
 
 /// Maximum interval between checks for expired responses.
@@ -49,7 +49,7 @@ struct Registry {
     memory: RequestMemory,
     timeout: Duration,
     is_enabled: bool,
-    /// The open responses, keyed by the address of the allocation, which is unique until the entry is removed.
+    /// The open responses, keyed by the address of their `BodyState`. The address is unique until the entry is removed.
     open: Mutex<HashMap<usize, Weak<dyn Expire>>>,
 }
 
@@ -159,7 +159,7 @@ struct OpenBody<B> {
     body: Pin<Box<B>>,
     /// The part of the last frame that has not been passed on.
     frame: Bytes,
-    /// Whether chunks of the frame are copied, because a slice would keep the whole frame in memory.
+    /// Whether chunks are copied from the frame. A chunk that is a slice of a large frame would keep the whole frame in memory.
     is_copied: bool,
     /// The time by which the client must have read the last frame. `None` while no frame is waiting to be read.
     deadline: Option<Instant>,

@@ -75,10 +75,11 @@ pub fn endpoints(trace: &Trace) -> Vec<String> {
     all
 }
 
-/// Configures an exporter's endpoint. Endpoints with TLS trust the authorities named by the variables, or else those of the machine.
+/// Configures an exporter's endpoint. Endpoints with TLS trust the authorities named by the standard environment variables, or else those
+/// of the machine.
 ///
 /// # Errors
-/// Returns an error if a file named by the variables cannot be read.
+/// Returns an error if a file named by the standard environment variables cannot be read.
 fn configure_exporter<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, signal: &str) -> anyhow::Result<B> {
     if let Some((protocol, name)) = signal_variable(signal, "PROTOCOL").filter(|(protocol, _)| protocol != "grpc") {
         let shown = without_password(&endpoint);
@@ -92,8 +93,8 @@ fn configure_exporter<B: WithExportConfig + WithTonicConfig>(builder: B, endpoin
     Ok(builder.with_tls_config(tls(signal)?))
 }
 
-/// Returns the distinct problems with the files that the variables name for endpoints with TLS. The server does not start if a file cannot
-/// be read, and exports nothing if a file is invalid.
+/// Returns the distinct problems with the files that the standard environment variables name for endpoints with TLS. The server does not
+/// start if a file cannot be read, and exports nothing if a file is invalid.
 pub fn credentials(trace: &Trace) -> Vec<anyhow::Error> {
     let mut errors: Vec<anyhow::Error> = Vec::new();
     for signal in SIGNALS {
@@ -126,7 +127,7 @@ fn check_pem(name: &str, path: &str) -> anyhow::Result<()> {
 /// Returns the trusted authorities and the client certificate of a signal's exporter.
 ///
 /// # Errors
-/// Returns an error if a file named by the variables cannot be read.
+/// Returns an error if a file named by the standard environment variables cannot be read.
 fn tls(signal: &str) -> anyhow::Result<ClientTlsConfig> {
     let file = |name: &str| {
         signal_variable(signal, name)

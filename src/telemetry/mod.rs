@@ -42,7 +42,7 @@ impl Telemetry {
     pub fn start(log: &Log, trace: &Trace) -> anyhow::Result<Self> {
         let resource = export::resource();
         let registry = Registry::new();
-        // Use a temporary subscriber during setup, to log what the SDK reports about its variables.
+        // Use a temporary subscriber during setup, to log what the SDK reports about its environment variables.
         let first = tracing_subscriber::registry()
             .with(Filter::new(&log.filter, true)?)
             .with(lines(log));
@@ -74,7 +74,7 @@ impl Telemetry {
 
     /// Flushes buffered telemetry and shuts down. Not cancel safe: telemetry that has not been sent yet is lost.
     pub async fn shutdown(self) {
-        // Each of these calls blocks until a thread of its own has finished.
+        // Each call to `shutdown` blocks until the provider's own thread has finished.
         let flushed = tokio::task::spawn_blocking(move || {
             let traces = self.exports.tracers.map_or(Ok(()), |provider| provider.shutdown());
             let logs = self.exports.loggers.map_or(Ok(()), |provider| provider.shutdown());

@@ -20,7 +20,7 @@ pub struct Call {
     pub host: Option<String>,
     /// The path as sent by the client.
     pub path: String,
-    /// The query parameters, keyed by the first part of their names.
+    /// The query parameters, keyed by the part of their names before the first bracket.
     pub query: Map<String, Json>,
     /// The status of the response, if recorded.
     pub status: Option<u16>,
@@ -31,7 +31,7 @@ pub struct Call {
 /// The parameters of a request body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Body {
-    /// The parameters, keyed by the first part of their names.
+    /// The parameters, keyed by the part of their names before the first bracket.
     pub map: Map<String, Json>,
     /// Whether the body contained files.
     pub has_files: bool,
@@ -117,8 +117,8 @@ pub fn host_of(text: &str) -> Option<String> {
     (!host.is_empty()).then(|| host.to_ascii_lowercase())
 }
 
-/// Parses the parameters of a query or a URL-encoded form, keyed by the first part of their names, which are split as on the server. If a
-/// name is repeated, the first value is kept.
+/// Parses the parameters of a query or a URL-encoded form, keyed by the part of their names before the first bracket. Names are split in
+/// the same way as on the server. If a name is repeated, the first value is kept.
 ///
 /// A parameter without a value (`?abc`) is stored as [`UNNAMED`], because its name might be a token that someone appended to a URL.
 pub fn parameters(encoded: &str) -> Map<String, Json> {

@@ -43,7 +43,7 @@ impl Format {
         }
     }
 
-    /// Returns the name of the unit that is counted when a file is read.
+    /// Returns what is counted while a file of this format is read: the entries of a HAR file, or the lines of any other file.
     pub fn unit(self) -> &'static str {
         if self == Self::Har { "entry" } else { "line" }
     }
@@ -85,7 +85,8 @@ impl Format {
     }
 }
 
-/// Returns whether the beginning of a file looks like a HAR file: `{"log": {`. A Docker log line starts with `{"log":"`.
+/// Returns whether the beginning of a file looks like a HAR file: `{"log": {`. The lines of a Docker log do not, because they start with
+/// `{"log":"`.
 fn is_har(text: &str) -> bool {
     let after = |text: &str, what: &str| text.trim_start().strip_prefix(what).map(str::to_owned);
     after(text, "{")
@@ -101,13 +102,13 @@ const MAX_REPORTED: usize = 5;
 #[derive(Debug)]
 pub struct Reading {
     pub format: Format,
-    /// Number of lines that were read or, in a HAR file, of entries.
+    /// Number of lines, or in a HAR file of entries, that were read.
     pub units: u64,
     /// Number of calls that were found.
     pub calls: u64,
     /// Number of lines or entries that cannot be read.
     pub unreadable: u64,
-    /// The numbers of the first unreadable lines or entries, each with the reason.
+    /// The first unreadable lines or entries, each with its number and the reason.
     pub first_unreadable: Vec<(u64, &'static str)>,
     /// The reason why reading ended before the end of the file, if it did.
     pub ended_early: Option<String>,

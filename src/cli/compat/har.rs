@@ -104,7 +104,7 @@ impl<'de> DeserializeSeed<'de> for Entries<'_> {
     }
 }
 
-/// Passes the value of one key to a seed and skips all other keys.
+/// Visitor that deserializes the value of one key with `seed` and skips all other keys.
 struct Keyed<S> {
     key: &'static str,
     seed: Option<S>,
@@ -244,7 +244,7 @@ impl PostData {
     }
 }
 
-/// Inserts the values of pairs into a map, except for files. Returns whether there was a file among the pairs.
+/// Inserts the names and values of form fields into a map, except for files. Returns whether any of the fields was a file.
 fn put_all(map: &mut Map<String, Json>, pairs: Vec<Pair>) -> bool {
     let mut has_files = false;
     for pair in pairs {

@@ -1,5 +1,5 @@
 //! Parses JSON logs with one object per line, as written by nginx (with a `log_format`), lograge, Caddy or Traefik, or by Docker, which
-//! wraps a line in another format.
+//! wraps lines of other formats.
 
 use serde_json::{Map, Value as Json};
 
@@ -55,7 +55,7 @@ fn read(line: &str, may_be_wrapped: bool) -> Line {
     let Some(start) = line.find('{') else {
         return Err("no JSON object");
     };
-    // The JSON parser limits the nesting depth, and the maximum line length limits the size.
+    // No further limits are needed: the JSON parser limits the nesting depth, and the maximum line length limits the size.
     let Ok(Json::Object(object)) = serde_json::from_str::<Json>(line[start..].trim_end()) else {
         return Err("no JSON object");
     };

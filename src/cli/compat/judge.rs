@@ -205,8 +205,8 @@ fn has_long_number(text: &str) -> bool {
     digits.windows(4).any(|four| four.iter().all(|is_digit| *is_digit))
 }
 
-/// Returns whether a text of more than eight bytes has small letters, and capitals make up more than a third of its letters: typical of
-/// base64, but not of `camelCase`.
+/// Returns whether a text looks like base64: it has more than eight bytes and contains lowercase letters, but more than a third of its
+/// letters are capitals. Names in `camelCase` contain fewer capitals.
 fn has_mixed_case(text: &str) -> bool {
     let capitals = text.bytes().filter(u8::is_ascii_uppercase).count();
     let small = text.bytes().filter(u8::is_ascii_lowercase).count();

@@ -48,7 +48,7 @@ pub(super) struct Args {
     /// Show only routes with this verdict
     #[arg(long, value_enum)]
     only: Option<Only>,
-    /// When to exit with code 3: absent, if a call is not served; different, also if a call is served differently; or never
+    /// Which calls cause exit code 3: absent, those that are not served; different, also those that are served differently; never, none
     #[arg(long, value_enum, default_value = "absent")]
     fail_on: FailOn,
     /// Print the report as JSON

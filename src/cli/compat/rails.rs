@@ -33,8 +33,8 @@ pub fn lograge(line: &str) -> Line {
 /// Reads Rails logs, in which one line starts a request and another completes it.
 #[derive(Debug, Default)]
 pub struct Rails {
-    /// Requests that have started but not completed, by the tag that precedes both of their lines, usually the request ID. Without tags,
-    /// only one request can be open at a time.
+    /// Requests that have started but not completed, keyed by the tag at the beginning of their log lines, usually the request ID. Without
+    /// tags, only one request can be open at a time.
     open: HashMap<String, Open>,
     /// Tags in the order in which their requests started. Can include tags of requests that have completed.
     order: VecDeque<String>,
@@ -86,7 +86,8 @@ impl Rails {
                     call.status = status;
                     emit(call);
                 }
-                // Requests complete roughly in the order in which they start, so the front of the queue is usually closed.
+                // Requests complete roughly in the order in which they start, so the requests at the front of the queue have usually
+                // completed.
                 while self.order.front().is_some_and(|tag| !self.open.contains_key(tag)) {
                     self.order.pop_front();
                 }

@@ -210,7 +210,7 @@ impl FileRestore {
     }
 }
 
-/// How much of a file in the archive equals the file in the store.
+/// How much of a file in the archive, from its beginning, is equal to the file in the store.
 #[derive(Debug, Default)]
 struct CommonPrefix {
     /// Number of equal bytes at the beginning of both files.

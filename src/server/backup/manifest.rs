@@ -26,7 +26,7 @@ pub struct Manifest {
     pub database: Source,
 }
 
-/// The last entry of an archive, without which it is incomplete.
+/// The last entry of an archive. An archive without this entry is incomplete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileCounts {
     /// Number of files in the archive.

@@ -28,7 +28,7 @@ use replace_error::ReplaceError;
 pub struct Restored {
     /// Number of logs, all of which have a new epoch.
     pub logs: u64,
-    /// Number of restored files, and of files that were missing or damaged when the archive was written.
+    /// Numbers of restored files, and of files that were missing or damaged when the archive was written.
     pub files: FileCounts,
 }
 
@@ -83,7 +83,7 @@ impl LoadedDatabase {
     }
 }
 
-/// Reads the whole archive and performs all steps of a restore before the database is replaced.
+/// Reads the whole archive and performs all steps of a restore that precede the replacement of the database.
 async fn load(config: &Config, archive: &Path, force: bool, files: &mut FileRestore) -> anyhow::Result<(LoadedDatabase, FileCounts)> {
     let mut reader = Reader::open(archive);
     let manifest = read_manifest(&mut reader).await?;

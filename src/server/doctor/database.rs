@@ -103,7 +103,7 @@ async fn existing_database(config: &Config, found: &mut Vec<Finding>) {
     let _ = db.close().await;
 }
 
-/// Finds rows that were stored before the limits of their fields existed.
+/// Finds rows with values that exceed their limits because they were stored before the limits were introduced.
 async fn oversized(db: &Database) -> Vec<Finding> {
     const SUBJECT: &str = "sizes";
     match tokio::time::timeout(SCAN_TIMEOUT, db.oversized()).await {

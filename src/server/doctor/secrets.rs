@@ -12,7 +12,8 @@ use crate::config::{Config, sources::CLIENT_VARIABLES};
 /// The permission bits for others. Those for the group are not checked, because mounted secrets are often made readable for a group.
 const OTHERS: u32 = 0o007;
 
-/// Variables that end in `_FILE` but are settings themselves, or name files that contain no secret.
+/// Variables that end in `_FILE` because the key that they set does, such as `tls.cert_file`. Of the files that they name, only the private
+/// key is a secret; it is checked separately.
 const NOT_SECRET: [&str; 3] = ["PARLEY_TLS_CERT_FILE", "PARLEY_TLS_KEY_FILE", "PARLEY_TLS_CLIENT_CA_FILE"];
 
 /// Checks each file that holds a secret. Returns no findings if there are no such files.

@@ -19,7 +19,7 @@ pub(super) struct AnonymousPacing {
     pace: BodyThrottle,
     /// Whether the call takes a processing slot once its message has arrived.
     pub(super) takes_turn: bool,
-    /// The message that waits for its processing slot, and the future that acquires the slot.
+    /// The message that is waiting for its processing slot, and the future that acquires the slot.
     waiting: Option<(Bytes, BoxFuture<'static, Option<ProcessingSlot>>)>,
 }
 

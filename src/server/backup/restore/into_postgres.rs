@@ -112,7 +112,8 @@ impl LoadedDatabase {
             .await
             .context("the database was restored, but could not be migrated: run `parley migrate`")
             .map_err(ReplaceError::Replaced)?;
-        // The rows are committed, so a failure loses nothing: only statistics are missing, and locks end with the process.
+        // The rows are committed, so a failure here loses no data: only planner statistics are missing, and the locks are released when the
+        // process ends.
         if let Err(error) = target.end().await {
             tracing::warn!(%error, "failed to collect planner statistics for the restored tables; run ANALYZE");
         }
