@@ -38,7 +38,7 @@ use crate::{
     layers::response_metadata::ResponseMetadata,
     params::{
         ignored::Comparison,
-        multipart::{Parts, TextLimit},
+        multipart::{Part, Parts, TextLimit},
         rails_params::FormBudget,
     },
 };
@@ -73,14 +73,6 @@ pub struct Params {
 }
 
 impl Params {
-    /// Creates the parameters of a form that has not been read yet.
-    pub(crate) fn of_form() -> Self {
-        Self {
-            form: true,
-            ..Self::default()
-        }
-    }
-
     pub(crate) fn form(&mut self, encoded: &[u8]) -> Result<(), ApiError> {
         for (name, value) in form_urlencoded::parse(encoded) {
             self.put(&name, value.into_owned())?;
@@ -169,27 +161,6 @@ impl Params {
         Ok(())
     }
 
-    async fn multipart(&mut self, mut parts: Parts, response_metadata: Option<ResponseMetadata>) -> Result<(), ApiError> {
-        let (mut files_left, mut texts) = (multipart::FILES, TextWeight::new(response_metadata));
-        while let Some(mut part) = parts.next().await? {
-            // One chunk of the body may contain thousands of small parts, so let other tasks run between parts.
-            tokio::task::coop::consume_budget().await;
-            let name = part.name();
-            if part.is_file() {
-                let too_many = || ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE);
-                files_left = files_left.checked_sub(1).ok_or_else(too_many)?;
-                self.refuse_file(&name)?;
-                part.skip().await?;
-            } else {
-                let value = part.text().await?;
-                texts.add(&value);
-                self.put(&name, value)?;
-            }
-        }
-        texts.complete().await;
-        Ok(())
-    }
-
     /// Adds those parameters from `lower` that the body does not contain.
     fn merge_defaults(&mut self, lower: Params) {
         for (name, value) in lower.map {
@@ -266,34 +237,61 @@ impl OuterParams {
     }
 }
 
-/// Counts the bytes of a form's text fields.
-pub(crate) struct TextWeight {
+/// The parameters of a multipart form whose parts are being read.
+pub(crate) struct Form {
+    pub params: Params,
+    files_left: usize,
+    text_bytes: usize,
     response_metadata: Option<ResponseMetadata>,
-    bytes: usize,
 }
 
-impl TextWeight {
-    /// Creates a counter for the total size of a request's text fields. The counter can mark the request as heavy only if
-    /// `response_metadata` is given.
+impl Form {
+    /// Creates a form without parts. The request can only be marked as heavy if `response_metadata` is given.
     pub(crate) fn new(response_metadata: Option<ResponseMetadata>) -> Self {
         Self {
+            params: Params {
+                form: true,
+                ..Params::default()
+            },
+            files_left: multipart::FILES,
+            text_bytes: 0,
             response_metadata,
-            bytes: 0,
         }
     }
 
-    /// Counts the value of a text field.
-    pub(crate) fn add(&mut self, text: &str) {
-        self.bytes += text.len();
+    /// Adds a part. A file in one of `file_fields` is returned with its name instead; other files are rejected later.
+    ///
+    /// # Errors
+    /// As for [`Part::text`], [`Params::put`] and [`Params::refuse_file`]; also 413 if there are too many files.
+    pub(crate) async fn add<'a>(&mut self, mut part: Part<'a>, file_fields: &[&str]) -> Result<Option<(String, Part<'a>)>, ApiError> {
+        // One chunk of the body may contain thousands of small parts, so let other tasks run between parts.
+        tokio::task::coop::consume_budget().await;
+        let name = part.name();
+        if !part.is_file() {
+            let text = part.text().await?;
+            self.text_bytes += text.len();
+            self.params.put(&name, text)?;
+            return Ok(None);
+        }
+        // Files that are not accepted count as well: the name of each is kept, and a form can consist of nothing but such files.
+        let too_many = || ApiError::status_error(StatusCode::PAYLOAD_TOO_LARGE);
+        self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
+        if file_fields.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
+            return Ok(Some((name, part)));
+        }
+        self.params.refuse_file(&name)?;
+        part.skip().await?;
+        Ok(None)
     }
 
-    /// Marks the request as heavy if its text fields are large, and then yields, because the mark takes effect only when the request is
-    /// polled again.
-    pub(crate) async fn complete(self) {
-        if let Some(response_metadata) = self.response_metadata.filter(|_| self.bytes > INLINE_BYTES) {
+    /// Returns the parameters. Marks the request as heavy if its text fields are large, and then yields, because the mark takes
+    /// effect only when the request is polled again.
+    pub(crate) async fn complete(self) -> Params {
+        if let Some(response_metadata) = self.response_metadata.filter(|_| self.text_bytes > INLINE_BYTES) {
             response_metadata.weight().add();
             tokio::task::yield_now().await;
         }
+        self.params
     }
 }
 
@@ -318,21 +316,23 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         let response_metadata = parts.extensions.get().cloned();
         let request = Request::from_parts(parts, body);
 
-        let mut params = Params {
-            form: kind == "multipart/form-data" || kind == "application/x-www-form-urlencoded",
-            ..Params::default()
-        };
-        if kind == "multipart/form-data" {
+        let params = if kind == "multipart/form-data" {
             let boundary = boundary.ok_or_else(|| ApiError::status_error(StatusCode::BAD_REQUEST))?;
-            params
-                .multipart(Parts::whole(request.into_body(), &boundary, limit), response_metadata)
-                .await?;
+            let mut parts = Parts::whole(request.into_body(), &boundary, limit);
+            let mut form = Form::new(response_metadata);
+            while let Some(part) = parts.next().await? {
+                form.add(part, &[]).await?;
+            }
+            form.complete().await
         } else {
             let is_anonymous = request.extensions().get::<Charged>().is_some();
-            params = params
-                .read(kind, whole_body::read(request).await?, response_metadata, is_anonymous)
-                .await?;
-        }
+            let params = Params {
+                form: kind == "application/x-www-form-urlencoded",
+                ..Params::default()
+            };
+            let body = whole_body::read(request).await?;
+            params.read(kind, body, response_metadata, is_anonymous).await?
+        };
         outer_params.complete(params).await
     }
 }
