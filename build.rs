@@ -11,8 +11,8 @@ fn main() {
         Some(revision) => format!("{version} ({})", revision.get(..18).unwrap_or(&revision)),
         None => version.to_owned(),
     };
-    // Cargo also sets `BUILD_VERSION` in the environment of programs that it runs. Names that start with `PARLEY_` are settings, so this
-    // one must not.
+    // Cargo also sets `BUILD_VERSION` in the environment of programs that it runs. The name of this variable must not start with `PARLEY_`,
+    // because such names are reserved for settings.
     println!("cargo:rustc-env=BUILD_VERSION={version}");
 }
 

@@ -142,7 +142,7 @@ impl AnonymousLimits {
     }
 
     /// Returns the rate limiters that apply to an address, or `None` if the address is unknown. Also returns `None` for an undeclared proxy
-    /// if a test disabled their limits.
+    /// if a test has disabled the limits for such proxies.
     fn of_address(&self, address: Option<ClientAddress>) -> Option<(ClientAddress, &Limiters<ClientAddress>)> {
         let address = address?;
         match address {

@@ -3,10 +3,10 @@
 //! A request is charged for the bytes of its body as they arrive. A request that declares a length is rejected at once if the budget has no
 //! room for that length. The data that is built from one byte of a body (text, trees, encoded and decoded messages) takes up to
 //! [`MEMORY_PER_BYTE`] bytes, so with a budget of N bytes, bodies may total N / [`MEMORY_PER_BYTE`] bytes. A request beyond this limit is
-//! rejected and may be retried. Streams are charged for the message that is being read, reflection streams for data that they may leave
-//! unread, uploads for data that is waiting to be stored, WebSocket connections for their buffers and for data that is waiting to be sent,
-//! and responses for the part that the client has not received yet. An encoded byte of a response takes only one byte of memory, so
-//! [`MEMORY_PER_BYTE`] of them are charged like one byte of a body.
+//! rejected and may be retried. Streams are charged for the message that is being read, reflection streams for data that the server may
+//! have received but not read yet, uploads for data that is waiting to be stored, WebSocket connections for their buffers and for data that
+//! is waiting to be sent, and responses for the part that the client has not received yet. An encoded byte of a response takes only one
+//! byte of memory, so [`MEMORY_PER_BYTE`] of them are charged like one byte of a body.
 //!
 //! Bytes that a request has declared but not sent take no memory and are not charged: otherwise, a few requests that never send their
 //! bodies could block all others.
@@ -54,7 +54,7 @@ pub struct RequestSender {
 }
 
 impl RequestSender {
-    /// Reads the sender of a request. The listener has stored the client address in the extensions.
+    /// Determines the sender of a request: the token from its headers, and the client address that the listener stored in its extensions.
     pub fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
         Self {
             secret: secret(headers).map(str::to_owned),
@@ -108,7 +108,8 @@ impl RequestMemory {
         }
     }
 
-    /// Returns the share to which a request is charged, without looking up its token: an unknown token counts as no token.
+    /// Returns the share to which a request is charged, without looking up its token: a token that was not recently found to be valid is
+    /// treated like a missing one.
     pub fn holder(&self, from: &RequestSender) -> MemoryShare {
         let is_known = |tokens: &Arc<dyn TokenValidity>| from.secret.as_deref().is_some_and(|secret| tokens.is_known(secret));
         if self.tokens.as_ref().is_some_and(is_known) {

@@ -119,7 +119,7 @@ impl Storage {
                 // Only the owner may enter the folder, so the files in it need no restrictive modes.
                 std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
                 // `LocalFileSystem` creates a file at its path only when the file is complete. With automatic cleanup, it removes a
-                // subfolder with the last file in it.
+                // subfolder together with the last file in the subfolder.
                 Arc::new(
                     LocalFileSystem::new_with_prefix(folder)?
                         .with_automatic_cleanup(true)
@@ -181,7 +181,7 @@ impl Storage {
     /// Writes an object from memory.
     ///
     /// # Errors
-    /// Returns the errors of [`Storage::create`].
+    /// Returns the same errors as [`Storage::create`].
     pub async fn put(&self, name: &str, bytes: Bytes) -> Result<()> {
         self.opened()?.put(&self.path(name), bytes.into()).await.map_err(failed)?;
         Ok(())
@@ -199,7 +199,7 @@ impl Storage {
     /// Renames an object, replacing any object that already has the new name.
     ///
     /// # Errors
-    /// Returns the errors of [`Storage::size`].
+    /// Returns the same errors as [`Storage::size`].
     pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
         let (store, from, to) = (Arc::clone(self.opened()?), self.path(from), self.path(to));
         to_its_end(&self.tasks, async move { store.rename(&from, &to).await }).await
@@ -213,7 +213,7 @@ impl Storage {
         }
     }
 
-    /// Returns the bytes of an object in `range`. They are read as the stream is polled, and no file stays open between reads.
+    /// Returns those bytes of an object that are in `range`. They are read as the stream is polled, and no file stays open between reads.
     ///
     /// # Errors
     /// Returns [`Error::NotFound`] if the object does not exist (for a bucket, the stream returns this error when it is first polled), and
@@ -280,7 +280,7 @@ impl Storage {
     /// Removes an object. Succeeds if the object does not exist.
     ///
     /// # Errors
-    /// Returns the errors of [`Storage::create`].
+    /// Returns the same errors as [`Storage::create`].
     pub async fn remove(&self, name: &str) -> Result<()> {
         match self.opened()?.delete(&self.path(name)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -331,7 +331,8 @@ async fn to_its_end<T: Send + 'static>(
 impl Drop for Upload {
     fn drop(&mut self) {
         let Some(parts) = self.parts.take() else { return };
-        // An upload is dropped unfinished when its client disconnects, for example. `drop` cannot await, so abort the upload in a task.
+        // An upload can be dropped before it is finished, for example because its client disconnects. `drop` cannot await, so abort the
+        // upload in a task.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let abort = async move {
                 if let Err(error) = parts.abort().await {

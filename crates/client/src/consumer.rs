@@ -123,9 +123,9 @@ impl Consumer {
         self.session.as_ref().map(|session| session.fence)
     }
 
-    /// Returns the next step: events and bookmarks that were checked against the chain. After [`Step::Resuming`], events that were not
-    /// committed are delivered again. Cancel safe, except while a session is being opened: after a cancellation there, the next call opens
-    /// another session, which takes over the shard.
+    /// Returns the next [`Step`]. Its events and bookmarks were checked against everything received before. After [`Step::Resuming`],
+    /// events that were not committed are delivered again. Cancel safe, except while a session is being opened: if the call is cancelled
+    /// during that time, the next call opens another session, which takes over the shard.
     ///
     /// # Errors
     /// Returns [`Error`]. The consumer cannot be used afterwards, except after [`Error::LostPosition`] once the consumer was reset on the

@@ -1,4 +1,4 @@
-//! The errors that end a client, all of which retrying would not fix.
+//! The errors that end a client. None of them can be fixed by retrying.
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;

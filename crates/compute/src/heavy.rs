@@ -29,8 +29,9 @@ use tokio::{
 
 use super::{FlagGuard, is_worker};
 
-/// The maximum size in bytes of a message or response whose steps stay on the worker: they take a few milliseconds. Above it, other threads
-/// become workers, and each of them keeps the memory that it allocates as a worker, so most calls should stay below this size.
+/// The maximum size in bytes of a message or response whose steps stay on the worker; at this size, a step takes a few milliseconds. For
+/// larger sizes, other threads become workers, and each of them keeps the memory that it allocates as a worker, so most calls should stay
+/// below this size.
 pub const HEAVY_ABOVE: usize = 128 * 1024;
 
 static SLOTS: OnceLock<Semaphore> = OnceLock::new();
@@ -55,7 +56,7 @@ fn is_on_runtime() -> bool {
 /// Runs a heavy step: outside of the runtime's workers if there is a free slot, otherwise in place.
 pub fn heavy<T>(step: impl FnOnce() -> T) -> T {
     let Some(slots) = SLOTS.get() else { return step() };
-    // A step that is nested in another heavy step, or that runs in a pool job, is not on one of the runtime's workers.
+    // Run a step in place if it is nested in another heavy step or runs in a pool job: such a step is not on one of the runtime's workers.
     if INSIDE.get() || is_worker() || !is_on_runtime() || !parley_fault::is_on(Protection::HeavySteps) {
         return step();
     }
@@ -125,8 +126,8 @@ impl<B: Body> Body for HeavyBody<B> {
     }
 }
 
-/// A request body that marks its request as heavy when the first large frame arrives. That frame is returned by the next poll, so that
-/// decoding it starts as a heavy step.
+/// A request body that marks its request as heavy when the first large frame arrives. The large frame is held back until the next poll, so
+/// that its decoding runs as a heavy step.
 #[derive(Debug)]
 pub struct WeighedBody<B, W> {
     body: B,
@@ -166,7 +167,7 @@ impl<B: Body<Data = Bytes> + Unpin, W: HasWeight + Unpin> Body for WeighedBody<B
     }
 
     fn size_hint(&self) -> SizeHint {
-        // While a frame is held, the hint is too low by the size of the frame, but nothing requests the hint at that time.
+        // While a frame is held, this hint does not include the size of that frame, but no caller requests the hint at that time.
         self.body.size_hint()
     }
 }

@@ -136,7 +136,7 @@ impl ComputePool {
         }
     }
 
-    /// Runs a job and returns its result. `budget` bounds the time until then, including the time in the queue.
+    /// Runs a job and returns its result. `budget` bounds the time until the result is available, including the time in the queue.
     ///
     /// Cancel safe: if the future is dropped, a job that has not started never starts, and a running job is cancelled through its
     /// [`Cancel`]. It keeps its slot until it returns, so abandoned jobs still count against the pool.
@@ -176,7 +176,7 @@ impl ComputePool {
 
     fn enqueue(&self) -> Result<Queued<'_>, Rejected> {
         let queued = Queued(&self.queued);
-        // `queued` also counts jobs that are about to take a free slot, which leave the queue at once.
+        // `queued` also counts jobs that only pass through the queue because a slot is free for them.
         if self.queued.fetch_add(1, Ordering::Relaxed) >= self.queue {
             return Err(Rejected::QueueFull(self.name));
         }

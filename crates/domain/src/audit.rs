@@ -1,4 +1,4 @@
-//! Stores and lists audit events, and deletes them when they are too old or too many.
+//! Stores and lists audit events, and deletes events that are too old or exceed the maximum number per account.
 //!
 //! A call queues its event without waiting, because the event may be recorded while the call is being dropped after a client disconnect.
 //! One task stores the queued events, many with one statement. An event that cannot be stored is counted and logged as an error; its line
@@ -42,8 +42,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Maximum number of rows that one DELETE statement removes.
 const REMOVED_AT_ONCE: u64 = 5_000;
 
-/// How many refused calls without a valid token are stored in a burst; the sustained rate is one per second. Together, such calls can
-/// occupy at most as much of the table as the refused calls of one account.
+/// The maximum number of refused calls without a valid token that are recorded in a burst; the sustained rate is one per second. Together,
+/// such calls can occupy at most as much of the table as the refused calls of one account.
 const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
 
 /// Why an event was not stored.
@@ -116,7 +116,7 @@ impl NewAuditEvent {
 #[derive(Debug)]
 enum Job {
     Store(Box<AuditRow>),
-    /// Asks the writer to reply once everything queued earlier has been stored or has permanently failed to be stored.
+    /// Asks the writer to reply once it has stored every event queued earlier, or has permanently failed to store it.
     Flush(oneshot::Sender<()>),
 }
 
@@ -139,7 +139,7 @@ impl AuditLog {
     pub fn new(db: Database) -> (Self, AuditWriter) {
         let (sender, queue) = mpsc::channel(QUEUE);
         for reason in Lost::ALL {
-            // Add 0, so that the counter of each reason is exported from the start.
+            // Add 0, so that the counter for each reason is exported from the start.
             reason.count(0);
         }
         let strangers = Quota::per_second(NonZeroU32::MIN).allow_burst(STRANGERS_AT_ONCE);
@@ -174,7 +174,7 @@ impl AuditLog {
         }
     }
 
-    /// Waits until every event queued so far has been stored or has permanently failed to be stored.
+    /// Waits until the writer has stored every event queued so far, or has permanently failed to store it.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         // Sending fails only if the writer has ended, in which case it has processed all events.
@@ -267,7 +267,8 @@ pub struct Keep {
 }
 
 /// Deletes events that are older than the maximum age or exceed the maximum number per account, and returns how many were deleted. Counts
-/// the events only of accounts with an event since `since`, because no other account can have exceeded the maximum since then.
+/// events only for accounts with an event at or after the time `since`, because no other account can have exceeded the maximum in the
+/// meantime.
 ///
 /// # Errors
 /// Returns [`parley_types::error::Error::Database`] if a query fails.

@@ -22,19 +22,19 @@ use crate::{
     },
 };
 
-/// A durable consumer with the extent of the event log that it reads.
+/// A durable consumer, and the range of the event log that it reads.
 #[derive(Clone, Debug)]
 pub struct ConsumerState {
     pub consumer: Consumer,
     /// The earliest and the newest seq in the log.
     pub range: LogRange,
-    /// The marks of the events at which the consumer's shards are positioned, by seq.
+    /// For each seq at which a shard of the consumer is positioned, the [`Mark`] of the event with that seq.
     pub marks: HashMap<Seq, Mark>,
 }
 
 impl ResponseSubject for ConsumerState {}
 
-/// Selects the marks of the events at which one consumer's shards are positioned.
+/// Selects from `marks` the entries for the events at which the shards of one consumer are positioned.
 fn marks_of(consumer: &Consumer, marks: &HashMap<Seq, Mark>) -> HashMap<Seq, Mark> {
     let at = |shard: &consumer::Shard| Some((shard.seq, *marks.get(&shard.seq)?));
     consumer.shards.iter().filter_map(at).collect()

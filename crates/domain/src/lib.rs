@@ -1,5 +1,5 @@
-//! The domain layer: operations and their business rules, with one type per resource, all over a shared context. Independent of gRPC and
-//! JSON.
+//! The domain layer: operations and their business rules. Each kind of resource has one type, and all types share one context. The layer is
+//! independent of gRPC and JSON.
 
 use parley_storage::{Database, entity::idempotency_key};
 use parley_types::{error::Result, time::Micros};

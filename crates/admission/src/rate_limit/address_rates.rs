@@ -6,7 +6,8 @@ use super::{Exceeded, keyed_limiter::Limiter};
 use crate::client_address::ClientAddress;
 
 /// The factor by which the rates of an undeclared proxy exceed those of one client address. By default, the rates per inbox are also ten
-/// times those per address. Any client can pose as an undeclared proxy, so the limit on open resources is not raised for one.
+/// times those per address. Any client can pose as an undeclared proxy, so the limit on open resources is not raised for undeclared
+/// proxies.
 pub const PROXY_RATE_FACTOR: u32 = 10;
 
 /// Limits per minute. 0 means no limit.
@@ -16,7 +17,7 @@ pub struct Rates {
     pub sessions: u32,
     /// The number of new conversations.
     pub conversations: u32,
-    /// The number of messages and of the other calls that count as [`Activity::Message`].
+    /// The number of calls that count as [`Activity::Message`]: those that create or change a message, and some others.
     pub messages: u32,
     /// The number of uploaded files.
     pub files: u32,
@@ -25,7 +26,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Multiplies all limits by `clients`, for a proxy that forwards the requests of so many clients.
+    /// Multiplies all limits by `clients`, for a proxy that forwards the requests of that many clients.
     pub(super) fn times(self, clients: u32) -> Self {
         Self {
             sessions: self.sessions.saturating_mul(clients),

@@ -21,7 +21,7 @@ use super::{Exceeded, mutex::lock};
 /// Maximum number of keys that one limiter remembers, at about 100 bytes each.
 pub const MAX_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
 
-/// The maximum burst in cells, and the limiter that enforces the rate for each key.
+/// The maximum burst, and the limiter that enforces the rate for each key. Quotas are counted in cells, the units of the GCRA algorithm.
 type Cells<K> = (NonZeroU32, RateLimiter<K, Recent<K>, DefaultClock>);
 
 /// A rate limit per key, which allows a burst of up to one minute's quota and replenishes the quota evenly.
@@ -35,8 +35,8 @@ pub struct Limiter<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> Limiter<K> {
-    /// Creates a limiter that allows `cells` per minute for each key; 0 means no limit. The other parameters describe the limit in errors:
-    /// `scope` names what it applies to, `quota` names what it counts, and `limit` is its value.
+    /// Creates a limiter that allows `cells` units per minute for each key; 0 means no limit. The other parameters describe the limit in
+    /// errors: `scope` names what it applies to, `quota` names what it counts, and `limit` is its value.
     pub fn new(scope: &'static str, quota: &'static str, limit: u64, cells: u32) -> Self {
         let limiter = |cells| {
             let store = Recent(Mutex::new(LruCache::new(MAX_KEYS)));
@@ -50,7 +50,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         }
     }
 
-    /// Charges `cells` to the quota of a key.
+    /// Charges `cells` units to the quota of a key.
     ///
     /// # Errors
     /// Returns [`Exceeded`] if the quota of the key is exhausted.

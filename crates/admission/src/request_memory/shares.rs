@@ -20,7 +20,7 @@ pub struct Exhausted;
 pub enum MemoryShare {
     /// A caller whose token is known to be valid.
     Authenticated,
-    /// Any other caller, identified by the client address if it is known.
+    /// A caller without a token that is known to be valid, identified by the client address if that is known.
     Anonymous(Option<IpAddr>),
 }
 
@@ -64,7 +64,7 @@ impl Shares {
         held.known + held.anonymous
     }
 
-    /// Checks whether a holder may hold `bytes` in addition to what it holds now.
+    /// Checks whether a holder's share has room for another `bytes`.
     pub fn check(&self, holder: MemoryShare, bytes: usize) -> Result<(), Exhausted> {
         self.held().check(self, holder, bytes)
     }

@@ -26,13 +26,13 @@ impl AuditEvents {
         }
     }
 
-    /// Waits until the events that this replica has recorded so far are stored or have permanently failed to be stored.
+    /// Waits until this replica has stored every event that it has recorded so far, or has permanently failed to store it.
     pub async fn flush(&self) {
         self.context.audit.flush().await;
     }
 
     /// Lists audit events, newest first: the events of one account, those that belong to no account (account 0), or all events if `account`
-    /// is `None`. Also returns the total number if `count` is set.
+    /// is `None`. Also returns the total number of these events if `count` is set.
     ///
     /// # Errors
     /// Returns [`parley_types::error::Error::Denied`] unless the caller is an administrator of the account or the operator. Only the

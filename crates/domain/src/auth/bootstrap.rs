@@ -67,8 +67,8 @@ fn or_random(text: &str) -> String {
     if text.is_empty() { secret() } else { text.to_owned() }
 }
 
-/// Initializes an empty database, under a lock that all replicas share: either everything is created, or nothing. In a database that is not
-/// empty, creates the configured platform token if it does not exist, and returns `None`.
+/// Initializes an empty database, under a lock that all replicas share. Either everything is created, or nothing is. In a database that is
+/// not empty, creates the configured platform token if it does not exist, and returns `None`.
 ///
 /// # Errors
 /// [`BootstrapError::TokenFile`] if the random token cannot be written to its file; [`BootstrapError::Write`] if a statement fails.

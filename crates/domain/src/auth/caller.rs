@@ -68,8 +68,8 @@ pub enum ContactScope {
     Account,
     /// Contacts with a session in one of the caller's inboxes; all contacts if the caller is not limited to inboxes.
     Inboxes,
-    /// The same contacts as [`Self::Inboxes`]. In addition, the caller receives only those events that concern one of its inboxes. Used for
-    /// agent bots.
+    /// The same contacts as [`Self::Inboxes`], with a restriction on events: the caller receives only those that concern one of its
+    /// inboxes. Used for agent bots.
     Conversations,
 }
 
@@ -159,7 +159,7 @@ impl Caller {
         }
     }
 
-    /// Returns whether the caller is Parley itself, whose events have no actor.
+    /// Returns whether the caller is Parley itself. Events that Parley itself causes have no actor.
     pub fn is_parley(&self) -> bool {
         matches!(self.principal, Principal::Parley)
     }
@@ -225,11 +225,11 @@ impl Caller {
 
     /// Same as [`Caller::administer`], for a resource that every member can see. `look` reads the resource. If it fails (because the
     /// resource does not exist, for example), a caller who may not change the resource receives its error instead of [`Error::Denied`]. For
-    /// administrators, `look` is not run: the write reports a missing resource, and the repetition of a successful request receives the
-    /// stored response.
+    /// administrators, `look` is not run: the write itself reports a missing resource, and a repeated request receives its stored response
+    /// even if the resource no longer exists.
     ///
     /// # Errors
-    /// The errors of [`Caller::access`] and `look`; [`Error::Denied`] for agents.
+    /// Any error from [`Caller::access`] or `look`; [`Error::Denied`] if `look` succeeds but the caller may not change the resource.
     pub async fn administer_seen<T>(&self, account: AccountId, look: impl Future<Output = Result<T>>) -> Result<()> {
         self.access(account)?;
         match self.administer(account) {

@@ -80,8 +80,8 @@ impl Logins {
     /// Consumes a login link and creates a token for its user. If several calls redeem the same link at once, exactly one succeeds.
     ///
     /// # Errors
-    /// [`Error::TokenInvalid`] if the secret is unknown, already used or expired, or if the link belongs to a user with another address; if
-    /// the address differs, the link remains valid.
+    /// [`Error::TokenInvalid`] if the secret is unknown, already used or expired, or if `email` is not the address of the user that the
+    /// link belongs to. In the last case, the link remains valid.
     pub async fn redeem(&self, email: &str, shown: &str) -> Result<(token::Model, String)> {
         let txn = self.context.db.begin().await?;
         let hash = tokens::hash(shown).to_vec();

@@ -126,7 +126,7 @@ impl Pubsub {
         Ok(format!("{}.{}", row.id, hex::encode(mac)))
     }
 
-    /// Returns the MAC state for the id and the pubsub generation of a token. Each rotation increments the generation.
+    /// Returns the MAC of a token's id and pubsub generation, before it is finalized or verified. Each rotation increments the generation.
     async fn mac(&self, row: &token::Model) -> Result<Hmac<Sha256>> {
         let key = self.key.get_or_try_init(|| secrets::key(&self.context.db, KEY)).await?;
         let mac = Hmac::<Sha256>::new_from_slice(key);
@@ -186,7 +186,7 @@ impl Pubsub {
     ///
     /// # Errors
     /// [`Error::TokenInvalid`] if the pubsub token is unknown or belongs to another user, or if the access token behind it was revoked or
-    /// has expired; [`Error::NotMember`] without access to the account; [`Error::Suspended`] if the account is suspended.
+    /// has expired; [`Error::NotMember`] if the holder has no access to the account; [`Error::Suspended`] if the account is suspended.
     pub async fn subscriber(&self, token: &str, account: Option<AccountId>, user: Option<UserId>) -> Result<PubsubSubscriber> {
         if token.len() > TOKEN_BYTES {
             return Err(Error::TokenInvalid);

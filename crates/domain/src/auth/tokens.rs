@@ -77,7 +77,7 @@ impl Tokens {
     pub async fn authenticate(&self, secret: &str) -> Result<Arc<Caller>> {
         let hash = hash(secret);
         if let Some(caller) = self.cache.get(&hash).await {
-            // A cached token can have expired since it was looked up.
+            // A cached token may have expired after it was looked up.
             let expired = caller.limits.expires_at.is_some_and(|at| at <= Micros::now());
             return if expired { Err(Error::TokenInvalid) } else { Ok(caller) };
         }
@@ -178,8 +178,8 @@ impl Tokens {
     /// Revokes a token. Revoking it again has no effect. A token that is limited to an account can revoke only tokens with the same limit.
     ///
     /// # Errors
-    /// [`Error::Denied`] for a read-only token. [`Error::NotFound`], also for a token that the caller may not revoke, so that callers
-    /// cannot find out which tokens exist.
+    /// [`Error::Denied`] for a read-only token. [`Error::NotFound`] if there is no such token, and also if the caller is not allowed to
+    /// revoke it, so that callers cannot find out which tokens exist.
     pub async fn revoke(&self, caller: &Caller, id: TokenId) -> Result<token::Model> {
         caller.may_write()?;
         let db = self.db.write();

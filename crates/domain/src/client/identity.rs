@@ -1,9 +1,10 @@
 //! Determines which contact a session belongs to, and which of the contact's fields the session may change.
 //!
-//! Anyone can submit any e-mail address, phone number or identifier. Therefore, although a session without proof is attached to the
-//! matching contact, so that agents see one person, it cannot read anything about that contact and can change only values that it has set
-//! itself. A signature proves only an identifier, never an address or phone number. For this reason, a session never causes a merge of two
-//! contacts that each have an address, phone number or identifier; members are informed of the possible duplicate instead.
+//! Anyone can submit any e-mail address, phone number or identifier. A session without proof is nevertheless attached to the matching
+//! contact, so that agents see one person. To protect the contact's data, such a session cannot read anything about the contact, and can
+//! change only values that the session itself has set. A signature proves only an identifier, never an address or phone number. For this
+//! reason, a session never causes a merge of two contacts that each have an address, phone number or identifier; members are informed of
+//! the possible duplicate instead.
 
 use parley_fault::Protection;
 use parley_storage::{
@@ -43,8 +44,8 @@ pub(super) struct ContactMatch {
     pub contact: Option<ContactId>,
     /// Another contact that has one of the submitted values.
     pub possible_duplicate: Option<ContactId>,
-    /// Whether the identifier, the e-mail address and the phone number (in this order) already belong to a contact, in which case a new
-    /// contact cannot have the value.
+    /// Whether the identifier, the e-mail address and the phone number (in this order) already belong to a contact. A new contact is
+    /// created without such a value.
     pub taken: [bool; 3],
 }
 

@@ -83,7 +83,7 @@ impl VisitorMessages {
         id: MessageId,
         submitted: Json,
     ) -> Result<Answer<Message>> {
-        // Check these fields outside of the transaction, because they never change once the message exists.
+        // Check the message outside of the transaction: the fields that are checked never change once the message exists.
         let message = self.messages.get(&call.caller, call.account, conversation, id).await?;
         let row = &message.row;
         if row.private || row.message_type == MessageType::Activity {

@@ -32,7 +32,7 @@ pub mod sessions;
 
 pub use contact_session::ContactSession;
 
-/// A public inbox before a contact session exists, and a caller for visitors without a session.
+/// A public inbox, and the caller that represents a visitor who has no contact session yet.
 #[derive(Clone, Debug)]
 pub struct PublicInbox {
     pub inbox: Arc<Inbox>,
@@ -53,15 +53,16 @@ pub struct Signature {
 /// values are not looked up.
 const NAME_BYTES: usize = 4 * 255;
 
-/// The maximum number of its contact's sessions that a verified session can access. If the contact has more, verified sessions take
-/// precedence over unverified ones, and older sessions over newer ones in the same group.
+/// A verified session can access the conversations of at most this many sessions of its contact, including its own. If the contact has more
+/// sessions, verified sessions take precedence over unverified ones, and older sessions over newer ones in the same group.
 const OTHERS: u64 = 1000;
 
 const WANTED: &str = "the inbox requires an identifier and its hash";
 const WRONG: &str = "the hash is not a valid signature of this contact's identifier";
 
 impl Signature {
-    /// Returns whether a valid signature proves the contact's identifier. If `contact` is given, it must have that identifier.
+    /// Returns whether a valid signature proves the contact's identifier. If `contact` is given, its identifier must be the one that was
+    /// signed.
     ///
     /// # Errors
     /// Returns [`Error::Unsigned`] if the signature is wrong, or missing where the inbox requires one.
@@ -97,7 +98,7 @@ fn caller(account: &account::Model, contact: Option<&contact::Model>, session_sc
         person: None,
         status: account.status,
         contacts: ContactScope::Account,
-        // Without a session, use an empty scope, which gives access to no conversation.
+        // If there is no session, use an empty scope, which gives access to no conversation.
         session_scope: Some(session_scope.unwrap_or_default()),
     };
     Arc::new(Caller {

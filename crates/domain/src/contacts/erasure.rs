@@ -1,8 +1,8 @@
 //! Erases copies of a contact's data from other tables, in the transaction that deletes the contact.
 //!
 //! `contacts` deletes the contact's own rows, `parley_eventlog::erasure` erases its events, and a background job of `files` removes the
-//! stored files. This module erases the stored responses to idempotent requests, the e-mails about the contact's conversations, and the
-//! uploads by the contact's sessions that are attached to no message.
+//! stored files. This module erases the stored responses to idempotent requests, the e-mails about the contact's conversations, and those
+//! uploads by the contact's sessions that were not attached to a message.
 
 use parley_fault::Protection;
 use parley_storage::entity::{attachment, contact_inbox, conversation};

@@ -151,7 +151,7 @@ impl Contacts {
     /// their total number if `query` requests it.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`] without access to the account.
+    /// [`parley_types::error::Error::NotMember`] if the caller has no access to the account.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -188,8 +188,8 @@ impl Contacts {
     /// lists, contacts that have neither an e-mail address nor a phone number nor an identifier are left out.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Invalid`] for an invalid
-    /// filter, with its violations in the order in which Chatwoot reports them.
+    /// [`parley_types::error::Error::NotMember`] if the caller has no access to the account; [`parley_types::error::Error::Invalid`] for an
+    /// invalid filter, with its violations in the order in which Chatwoot reports them.
     pub async fn filter(
         &self,
         caller: &Caller,

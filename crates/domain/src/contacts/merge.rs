@@ -207,7 +207,7 @@ async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: 
         .filter(contact_inbox::Column::PossibleDuplicateId.eq(mergee))
         .exec(txn)
         .await?;
-    // The version of each conversation is the seq of its event. The conversations' events directly follow the event for the merge.
+    // The version of each conversation is the seq of its event. The events for the conversations directly follow the event for the merge.
     let mut version = merged_at;
     for some in moved.chunks(AT_ONCE) {
         let mut versions = CaseStatement::new();
@@ -227,8 +227,8 @@ async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: 
     Ok(moved)
 }
 
-/// Reassigns the messages of `mergee`. A contact writes only in its own conversations, so its messages are looked up by these
-/// conversations.
+/// Reassigns the messages of `mergee`. A contact writes only in its own conversations, so only these conversations are searched for
+/// messages.
 async fn move_messages(txn: &impl ConnectionTrait, account: AccountId, base: ContactId, mergee: ContactId) -> Result<()> {
     let mut theirs = Query::select();
     theirs

@@ -65,7 +65,7 @@ pub struct NewContact {
     pub texts: ContactTexts,
     /// Whether the contact is blocked from the start.
     pub blocked: bool,
-    /// Additional attributes, which programs set, unlike the custom attributes that the account defines.
+    /// Additional attributes, which programs set. Custom attributes, by contrast, are defined by the account.
     pub additional_attributes: Map<String, Json>,
     /// Custom attributes, which the account defines.
     pub custom_attributes: Map<String, Json>,
@@ -88,14 +88,14 @@ pub struct ContactPatch {
     pub avatar_url: Option<String>,
     /// The labels that replace all existing labels.
     pub labels: Option<Vec<String>>,
-    /// Changes to the additional attributes, which programs set, unlike the custom attributes that the account defines.
+    /// Changes to the additional attributes, which programs set. Custom attributes, by contrast, are defined by the account.
     pub additional_attributes: AttributesPatch,
     /// Changes to the custom attributes, which the account defines.
     pub custom_attributes: AttributesPatch,
 }
 
-/// Checks the values that must be unique in the account. While this write holds the row lock of the account, no other write can take one of
-/// them. Violations that this check misses are caught by the unique indexes.
+/// Checks that no other contact in the account has the same e-mail address, phone number or identifier. While this write holds the row lock
+/// of the account, no other write can store one of these values. The unique indexes catch violations that this check misses.
 async fn check_unique(write: &Write, access: &Access, row: &contact::Model, except: Option<ContactId>) -> Result<()> {
     use contact::Column;
     let unique = [
@@ -180,8 +180,8 @@ impl Contacts {
     ///
     /// # Errors
     /// [`Error::Taken`] with every field whose value another contact has; [`Error::NotFound`] if the inbox does not exist;
-    /// [`Error::Denied`] without access to the inbox; [`Error::Invalid`] if a service that is limited to inboxes names no inbox, because it
-    /// could not see the new contact.
+    /// [`Error::Denied`] if the caller has no access to the inbox; [`Error::Invalid`] if a service that is limited to inboxes names no
+    /// inbox, because it could not see the new contact.
     pub async fn create(&self, call: Call<CreatedContact>, new: NewContact) -> Result<Answer<CreatedContact>> {
         let access = call.caller.write_access(call.account)?.clone();
         if let Some((inbox, _)) = &new.session {

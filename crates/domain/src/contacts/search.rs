@@ -11,8 +11,8 @@ const TRIGRAM: usize = 3;
 /// If at least this many contacts contain the text, scanning the list is faster than using the index and sorting.
 const COMMON: u64 = 500;
 
-/// Returns a condition that matches the contacts of an account that contain a text. The name, e-mail address, phone number and company are
-/// compared case-insensitively, the identifier case-sensitively. `%` and `_` are wildcards.
+/// Returns a condition that matches those contacts of an account that contain a text. The name, e-mail address, phone number and company
+/// are compared case-insensitively, the identifier case-sensitively. `%` and `_` are wildcards.
 ///
 /// # Errors
 /// [`parley_types::error::Error::Database`] or [`parley_types::error::Error::Unavailable`] if a query fails.
@@ -25,7 +25,8 @@ pub async fn holding(db: &impl ConnectionTrait, account: AccountId, text: &str) 
         return Ok(holds);
     }
     let holds = dialect.contacts_by_pattern(text);
-    // Narrow the search by one or two literal characters of the text: every contact that contains the text also contains this piece of it.
+    // Narrow the search to contacts that contain one or two adjacent literal characters of the text, as does every contact that contains
+    // the whole text.
     let piece: String = literal.chars().take(TRIGRAM - 1).collect();
     if piece.is_empty() {
         return Ok(holds);
@@ -37,7 +38,7 @@ pub async fn holding(db: &impl ConnectionTrait, account: AccountId, text: &str) 
     })
 }
 
-/// Returns whether at least [`COMMON`] contacts contain a piece of text. Stops counting at that number.
+/// Returns whether at least [`COMMON`] contacts contain the one or two characters in `piece`. Stops counting at [`COMMON`].
 async fn is_common(db: &impl ConnectionTrait, account: AccountId, piece: &str) -> Result<bool> {
     let count = Dialect::of(db).count_contacts_with_piece(account, piece, COMMON);
     let row = db.query_one_raw(count).await?;

@@ -144,9 +144,9 @@ impl Sessions {
     /// Finds or creates a session of a contact in an inbox.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the contact or the inbox does not exist, or if the caller cannot see the contact; [`Error::Denied`] without
-    /// access to the inbox, or if `hmac_verified` is set and the caller must not mark sessions as verified; [`Error::Taken`] if the session
-    /// belongs to another contact.
+    /// [`Error::NotFound`] if the contact or the inbox does not exist, or if the caller cannot see the contact; [`Error::Denied`] if the
+    /// caller has no access to the inbox, or if `hmac_verified` is set and the caller must not mark sessions as verified; [`Error::Taken`]
+    /// if the session belongs to another contact.
     pub async fn create(
         &self,
         call: Call<Session>,
@@ -278,7 +278,7 @@ impl Sessions {
     /// caller receives the data that the session submitted instead of the contact's data.
     ///
     /// # Errors
-    /// [`Error::NotMember`] without access to the account; [`Error::Database`] if the query fails.
+    /// [`Error::NotMember`] if the caller has no access to the account; [`Error::Database`] if the query fails.
     pub async fn unopened(
         &self,
         caller: &Caller,

@@ -1,6 +1,6 @@
-//! Assigns conversations automatically, round-robin among the members of an inbox who are online. The turns are stored in the database, so
-//! the rotation continues after restarts and across replicas. The row lock on the account's counters ensures that no two conversations use
-//! the same turn.
+//! Assigns conversations automatically, round-robin among the members of an inbox who are online. For each member, the database stores when
+//! a conversation in the inbox was last assigned to that member, so the rotation continues after restarts and across replicas. The row lock
+//! on the account's counters ensures that conversations are assigned one after another.
 
 use crate::conversations::rows::check_member;
 use crate::messages::append::add_activity;
@@ -115,7 +115,7 @@ pub(crate) async fn members(write: &Write, inbox: InboxId) -> Result<Vec<UserId>
     Ok(members.into_tuple().all(&write.txn).await?)
 }
 
-/// Returns the user among `users` who is online and whose last turn in the inbox was the longest ago, and records a new turn for that user.
+/// Returns the user among `users` who is online and was chosen in this inbox the longest ago, and records that the user was chosen now.
 ///
 /// # Errors
 /// [`Error::Database`] or [`Error::Unavailable`] if a query fails.

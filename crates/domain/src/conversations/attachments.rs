@@ -24,12 +24,12 @@ use crate::{
 };
 
 impl Conversations {
-    /// Returns a page of the attachments of a conversation, newest first, and their total number. Each attachment is returned as its
-    /// message, which then contains no other attachment.
+    /// Returns a page of the attachments of a conversation, newest first, and their total number. Each attachment is returned as the
+    /// message that it belongs to, without the other attachments of that message.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`] if the conversation does not exist; [`parley_types::error::Error::Denied`] without access
-    /// to the inbox.
+    /// [`parley_types::error::Error::NotFound`] if the conversation does not exist; [`parley_types::error::Error::Denied`] if the caller
+    /// has no access to the inbox.
     pub async fn list_attachments(
         &self,
         caller: &Caller,

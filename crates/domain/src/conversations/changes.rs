@@ -60,8 +60,8 @@ impl Conversations {
     /// Changes a conversation.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`] if the conversation or the team does not exist; [`parley_types::error::Error::Denied`]
-    /// without access to the inbox; [`parley_types::error::Error::Invalid`] if the assignee is not a member of the account.
+    /// [`parley_types::error::Error::NotFound`] if the conversation or the team does not exist; [`parley_types::error::Error::Denied`] if
+    /// the caller has no access to the inbox; [`parley_types::error::Error::Invalid`] if the assignee is not a member of the account.
     pub async fn update(
         &self,
         call: Call<ConversationSummary>,
@@ -96,7 +96,8 @@ impl Conversations {
                     if !write.set.drafts().is_empty() {
                         save(write, &mut conversation).await?;
                     }
-                    // Activity messages are stored after this closure returns, so the summary needs the newest message from the write set.
+                    // Activity messages are stored after this closure returns, so the summary must take the newest message from the write
+                    // set.
                     let newest = write.set.newest_message().cloned();
                     summary_of(conversation, newest.as_ref(), &write.txn).await
                 })

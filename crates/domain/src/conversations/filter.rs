@@ -20,8 +20,8 @@ impl Conversations {
     /// with their newest messages. Also returns counts if `with_counts` is set.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::Invalid`] for an invalid
-    /// filter, with its violations in the order in which Chatwoot reports them.
+    /// [`parley_types::error::Error::NotMember`] if the caller has no access to the account; [`parley_types::error::Error::Invalid`] for an
+    /// invalid filter, with its violations in the order in which Chatwoot reports them.
     pub async fn filter(
         &self,
         caller: &Caller,

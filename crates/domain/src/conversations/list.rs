@@ -90,7 +90,7 @@ pub struct Listed {
     pub complete: bool,
 }
 
-/// The numbers of conversations that match all filters except the filter by assignee.
+/// Counts of the conversations that match all filters other than the filter by assignee.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Counts {
     /// The number of conversations assigned to the caller.
@@ -209,8 +209,8 @@ impl Conversations {
     /// counts if `query` requests them.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotMember`] without access to the account; [`parley_types::error::Error::NotFound`] if the team does
-    /// not exist.
+    /// [`parley_types::error::Error::NotMember`] if the caller has no access to the account; [`parley_types::error::Error::NotFound`] if
+    /// the team does not exist.
     pub async fn list(&self, caller: &Caller, account: AccountId, query: &ConversationQuery, page: &PageRequest) -> Result<Listed> {
         let access = caller.access(account)?;
         let db = self.context.db.read();

@@ -88,7 +88,7 @@ pub struct NewConversation {
     pub team: Option<TeamId>,
     /// The initial priority, if any.
     pub priority: Option<Priority>,
-    /// Additional attributes, which programs set, unlike the custom attributes that the account defines.
+    /// Additional attributes, which programs set. Custom attributes, by contrast, are defined by the account.
     pub additional_attributes: Map<String, Json>,
     /// Custom attributes, which the account defines.
     pub custom_attributes: Map<String, Json>,
@@ -127,8 +127,8 @@ impl Conversations {
     /// Creates a conversation, with a first message if `new` has one.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the inbox, the contact or the session does not exist; [`Error::Denied`] without access to the inbox, or if
-    /// `hmac_verified` is set and the caller must not mark sessions as verified.
+    /// [`Error::NotFound`] if the inbox, the contact or the session does not exist; [`Error::Denied`] if the caller has no access to the
+    /// inbox, or if `hmac_verified` is set and the caller must not mark sessions as verified.
     pub async fn create(&self, call: Call<CreatedConversation>, mut new: NewConversation) -> Result<Answer<CreatedConversation>> {
         let access = call.caller.write_access(call.account)?.clone();
         if new.hmac_verified {
@@ -161,8 +161,8 @@ impl Conversations {
                         prepare_message(write, &conversation, &mut first, messages_per_minute).await?;
                         let caller = Arc::clone(&write.caller);
                         if needs_rendering(&conversation, &first) {
-                            // The number of the conversation is allocated only in this transaction, so its templates cannot be rendered
-                            // before the write is queued.
+                            // Templates can contain the conversation's number, which is allocated only in this transaction, so they cannot
+                            // be rendered before the write is queued.
                             render_texts(write, |set| add_message(set, &mut conversation.clone(), &caller, first.clone())).await;
                         }
                         let slept = conversation.row.status != ConversationStatus::Open;
@@ -184,7 +184,7 @@ impl Conversations {
     /// Returns one conversation with its newest messages.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] if the caller has no access to the inbox.
     pub async fn get(&self, caller: &Caller, account: AccountId, id: ConversationId) -> Result<ConversationSummary> {
         rows::read_summary(self.context.db.read(), caller, account, id).await
     }
@@ -192,7 +192,7 @@ impl Conversations {
     /// Notifies subscribers that the caller or the contact started or stopped typing. Returns the head of the event log.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] if the caller has no access to the inbox.
     pub async fn set_typing(&self, caller: &Caller, account: AccountId, id: ConversationId, new: NewTyping) -> Result<Cursor> {
         let access = caller.write_access(account)?;
         let db = self.context.db.read();

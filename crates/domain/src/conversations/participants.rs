@@ -69,7 +69,7 @@ impl Participants {
     /// Returns a page of the participants of a conversation, sorted by name.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] if the caller has no access to the inbox.
     pub async fn list(&self, caller: &Caller, account: AccountId, id: ConversationId, page: &PageRequest) -> Result<Page<Agent>> {
         let access = caller.access(account)?;
         let db = self.context.db.read();
@@ -87,8 +87,8 @@ impl Participants {
     /// Changes the participants of a conversation. Members who cannot be assigned in the inbox are ignored.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox; [`Error::Invalid`] if a user
-    /// to add is not a member of the account.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] if the caller has no access to the inbox;
+    /// [`Error::Invalid`] if a user to add is not a member of the account.
     pub async fn update(
         &self,
         call: Call<ChangedParticipants>,

@@ -58,8 +58,8 @@ pub(crate) async fn summary_of(
 /// Returns a conversation with its newest messages, if the caller can access it.
 ///
 /// # Errors
-/// [`Error::NotMember`] without access to the account; [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without
-/// access to its inbox.
+/// [`Error::NotMember`] if the caller has no access to the account; [`Error::NotFound`] if the conversation does not exist;
+/// [`Error::Denied`] if the caller has no access to its inbox.
 pub(crate) async fn read_summary(
     db: &impl sea_orm::ConnectionTrait,
     caller: &Caller,
@@ -73,7 +73,7 @@ pub(crate) async fn read_summary(
     Ok(summary)
 }
 
-/// Returns a user as a member of the account, because conversations can be assigned only to members.
+/// Returns the user as an agent of the account. Fails if the user is not a member: conversations can be assigned only to members.
 pub(crate) async fn check_member(write: &Write, user: UserId) -> Result<Arc<Agent>> {
     let mut agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
     agents

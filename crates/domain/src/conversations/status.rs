@@ -33,8 +33,8 @@ impl Conversations {
     /// snoozed conversation reopens.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::NotFound`] if the conversation does not exist; [`parley_types::error::Error::Denied`] without access
-    /// to the inbox.
+    /// [`parley_types::error::Error::NotFound`] if the conversation does not exist; [`parley_types::error::Error::Denied`] if the caller
+    /// has no access to the inbox.
     pub async fn update_status(
         &self,
         call: Call<StatusSet>,
@@ -54,7 +54,8 @@ impl Conversations {
                     if !write.set.drafts().is_empty() {
                         save(write, &mut conversation).await?;
                     }
-                    // Activity messages are stored after this closure returns, so the summary needs the newest message from the write set.
+                    // Activity messages are stored after this closure returns, so the summary must take the newest message from the write
+                    // set.
                     let newest = write.set.newest_message().cloned();
                     let conversation = summary_of(conversation, newest.as_ref(), &write.txn).await?;
                     Ok(StatusSet { conversation, handed_off })

@@ -33,11 +33,11 @@ use crate::{
 const MESSAGES: u64 = 1000;
 const BYTES: u64 = 4 * 1024 * 1024;
 
-/// The maximum number of transcripts per account and hour, as in Chatwoot.
+/// The maximum number of transcripts per account per hour, as in Chatwoot.
 const HOURLY: u64 = 30;
 const HOUR: Duration = Duration::from_hours(1);
 
-/// How long after its creation an e-mail that fails temporarily is retried.
+/// How long an e-mail that fails temporarily is retried, counted from its creation.
 const TRIED: Duration = Duration::from_hours(24);
 
 /// How long an e-mail is reserved for the replica that is sending it.
@@ -65,8 +65,8 @@ impl Transcripts {
     /// Queues an e-mail that contains the messages of a conversation, except private notes and activity messages.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] without access to the inbox; [`Error::Busy`] if the
-    /// account has reached its hourly limit; [`Error::Precondition`] if the server does not send e-mails.
+    /// [`Error::NotFound`] if the conversation does not exist; [`Error::Denied`] if the caller has no access to the inbox; [`Error::Busy`]
+    /// if the account has reached its hourly limit; [`Error::Precondition`] if the server does not send e-mails.
     pub async fn send(&self, call: Call<()>, id: ConversationId, email: String) -> Result<Answer<()>> {
         let account = call.account;
         call.caller.write_access(account)?;
@@ -228,7 +228,7 @@ pub async fn send_waiting(db: &Database, mailer: &Mailer, reached: Micros) -> Re
     Ok(sent)
 }
 
-/// Selects due e-mails and reserves them for this replica, for the duration [`TURN`].
+/// Selects the e-mails that are due, and reserves them for this replica for the duration [`TURN`].
 async fn take_turn(db: &Database) -> Result<Vec<mail::Model>> {
     let now = Micros::now();
     let due = || mail::Column::SentAt.is_null().and(mail::Column::NextTryAt.lte(now));

@@ -66,8 +66,8 @@ pub(super) fn unknown(nth: usize, count: usize, at: usize) -> FieldViolation {
     FieldViolation::new(field, Rule::Unknown, "must be the upload_id of an unattached file of this account")
 }
 
-/// Resolves the attachments of a message, which is the `nth` of `count` messages in its request. Removes each attachment from `available`
-/// and adds it to the message.
+/// Resolves the attachments of a message, which has the index `nth` among the `count` messages of its request. Removes each attachment from
+/// `available` and adds it to the message.
 ///
 /// # Errors
 /// Returns [`Error::Invalid`] if an upload is not available.

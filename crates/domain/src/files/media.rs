@@ -20,7 +20,8 @@ pub fn sniff(head: &[u8], declared: &str) -> String {
         // Audio and video use the same container formats, which the first bytes do not distinguish, so trust the declared audio type.
         Some(seen) if seen.starts_with("video/") && declared.starts_with("audio/") => declared,
         Some(seen) => seen.to_owned(),
-        // Image, audio and video formats have recognizable signatures, so content without a signature does not have the declared type.
+        // Image, audio and video formats have recognizable signatures. If the declared type is one of these and the content has no such
+        // signature, the declared type is wrong.
         None if ["image/", "audio/", "video/"].iter().any(|kind| declared.starts_with(kind)) && declared != "image/svg+xml" => {
             UNKNOWN.to_owned()
         }

@@ -69,8 +69,8 @@ pub struct Files {
     signer: Signer,
     /// Permits for concurrent uploads by all callers.
     uploads: Arc<Semaphore>,
-    /// Permits for concurrent uploads by contact sessions. There are half as many as for all callers, which leaves the other half to
-    /// callers with a token.
+    /// Permits for concurrent uploads by contact sessions. There are half as many permits as for all callers, so that the other half is
+    /// left for callers with a token.
     session_uploads: Arc<Semaphore>,
     config: Config,
 }
@@ -131,7 +131,7 @@ impl Files {
     /// If the future is dropped early, a row may remain, which the background job removes when the upload expires.
     ///
     /// # Errors
-    /// Returns the errors of `chunks`, [`Error::Invalid`] if the file is too large or arrives too slowly, [`Error::QuotaExceeded`] if the
+    /// Returns any error from `chunks`, [`Error::Invalid`] if the file is too large or arrives too slowly, [`Error::QuotaExceeded`] if the
     /// quota of unattached uploads is exhausted, [`Error::Busy`] if there are too many concurrent uploads, and [`Error::Unavailable`] if
     /// the database or the blob store is unavailable.
     pub async fn upload(

@@ -38,6 +38,7 @@ pub enum PendingAttachment {
 #[derive(Clone, Debug)]
 pub struct Attached {
     pub row: attachment::Model,
-    /// Whether the row must be stored together with the message. If false, the row exists, and the message claims it.
+    /// Whether the row must be stored together with the message. If false, the row of the upload already exists, and is updated to refer to
+    /// the message.
     pub is_new: bool,
 }

@@ -1,5 +1,5 @@
-//! Accesses the table `attachments`: reads uploads, reserves ids, stores claims and new rows, and releases attachments that are no longer
-//! referenced.
+//! Accesses the table `attachments`: reads uploads, reserves ids, attaches uploads to messages and avatars, stores new rows, and releases
+//! attachments that are no longer referenced.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -89,7 +89,7 @@ pub async fn reserve(db: &impl ConnectionTrait, count: usize) -> Result<VecDeque
 }
 
 /// Returns the columns that are stored for a row that is inserted together with its message: all except the uploading session, because such
-/// a row was not uploaded.
+/// an attachment is not an upload.
 fn stored_columns() -> impl Iterator<Item = Column> {
     Column::iter().filter(|column| !matches!(column, Column::ContactInboxId))
 }
@@ -109,8 +109,8 @@ pub fn insert_rows(rows: &[attachment::Model]) -> String {
     Json::Array(rows.iter().map(row).collect()).to_string()
 }
 
-/// Returns the statement with which messages claim uploads, in SQL that both databases accept. It embeds ids as text, which is safe because
-/// this service allocated them.
+/// Returns the statement that attaches the uploads in `claims`, in SQL that both databases accept. The statement embeds the ids as text,
+/// which is safe because this service allocated them.
 pub fn text(claims: &[AttachmentClaim]) -> String {
     let (mut messages, mut positions, mut ids) = (String::new(), String::new(), String::new());
     for AttachmentClaim { id, message, position } in claims {
@@ -125,7 +125,8 @@ pub fn text(claims: &[AttachmentClaim]) -> String {
     )
 }
 
-/// Stores claims and new attachment rows. Executes one statement for all claims and one for all rows, and none for an empty list.
+/// Attaches the uploads in `claims`, and stores new attachment rows. Executes one statement for all of `claims` and one for all of `rows`,
+/// and none for an empty list.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.

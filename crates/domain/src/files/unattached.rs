@@ -51,7 +51,7 @@ pub fn expired(now: Micros) -> Condition {
 
 impl Unattached {
     /// Returns the number of bytes that may still be uploaded within the quotas. Uploads in progress are not counted until they are
-    /// complete, so together they can exceed a quota; the limit on their number bounds the excess.
+    /// complete, so together they can exceed a quota; the limit on concurrent uploads bounds the excess.
     ///
     /// # Errors
     /// Returns [`Error::QuotaExceeded`](parley_types::error::Error::QuotaExceeded) if a quota is exhausted, and

@@ -17,7 +17,7 @@ pub enum Kind {
     Priority,
     /// An id that is stored in this column.
     Id(&'static str),
-    /// An id that is absent from every resource, because Parley lacks the corresponding Chatwoot feature.
+    /// The id of something that exists only in Chatwoot. No resource has such an id, because Parley lacks the corresponding feature.
     Never,
     /// The number of a conversation, which is unique in its account.
     Number,

@@ -18,11 +18,11 @@ use crate::filter::has_label::those;
 enum Source {
     Custom = 1,
     Additional = 2,
-    /// Marks a resource that has more custom attributes than the table stores for one resource.
+    /// Not a value, but a marker for a resource that has more custom attributes than the table stores for one resource.
     More = 3,
 }
 
-/// The maximum number of characters of a key in the table `attribute_values`. Longer values are truncated to the same length.
+/// The maximum number of characters of a key in the table `attribute_values`. Values in the table are truncated to the same length.
 const LONGEST: usize = 255;
 
 impl Comparison<'_> {
@@ -36,7 +36,7 @@ impl Comparison<'_> {
                 let indexed = self.column("priority").cast_as("bigint");
                 return Some(self.subjects(indexed.is_in(self.priorities()?.into_iter().map(i64::from))));
             }
-            // The index on `blocked` covers only blocked contacts, so it cannot find the others.
+            // The index on `blocked` covers only blocked contacts, so it cannot find contacts that are not blocked.
             Kind::Blocked => {
                 let is_asked = value::flag(self.values.first()?)? == (self.operator == EqualTo);
                 return is_asked.then(|| self.subjects(self.column("blocked")));

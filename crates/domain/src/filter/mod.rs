@@ -64,8 +64,8 @@ pub struct RequestedCondition {
 pub struct Filter {
     /// The SQL condition that the filter was translated to.
     pub condition: Condition,
-    /// Index lookups for each alternative, where OR separates the alternatives. The result of each query contains the ids of all resources
-    /// that match the alternative, and an index can answer each query.
+    /// Index lookups for each alternative of the filter; the alternatives are separated by OR. Each query can be answered by an index, and
+    /// returns the ids of all resources that match its alternative, and possibly of a few others.
     pub lookups: Vec<Vec<SelectStatement>>,
 }
 

@@ -12,7 +12,7 @@ use sea_orm::{
 /// A condition that matches at least this many rows is not selective.
 const FEW: u64 = 2000;
 
-/// Returns for each of `queries`, which select ids, whether it returns fewer than [`FEW`] rows. No query reads more rows than that. All
+/// For each of `queries`, which select ids, returns whether it finds fewer than [`FEW`] rows. Each query stops after [`FEW`] rows. All
 /// queries become parts of one statement, so callers should not pass hundreds of them.
 ///
 /// # Errors

@@ -183,7 +183,7 @@ impl Comparison<'_> {
         self.values.iter().map(|value| number(value.as_str()?)).collect()
     }
 
-    /// Returns the kind of resource that is filtered, as the tables for labels and attribute values store it.
+    /// Returns the kind of the resources that are filtered, in the encoding of the tables for labels and attribute values.
     pub(super) fn subject(&self) -> LabelTarget {
         match self.context.model {
             Model::Contact => LabelTarget::Contact,

@@ -9,17 +9,17 @@ pub struct Config {
     pub token: String,
     /// The public identifier of the first inbox; empty for a random one.
     pub inbox_identifier: String,
-    /// A platform token, which every start creates if it does not exist; empty for none.
+    /// The secret of a platform token. Every start creates the token if it does not exist. If empty, no token is created.
     pub platform_token: String,
-    /// The file to which a random token is written, because secrets must not appear on standard output. If `None`, the caller shows the
-    /// token.
+    /// The file to which a randomly generated token is written, so that the secret does not appear on standard output. If `None`, the
+    /// caller must show the token.
     pub token_file: Option<PathBuf>,
 }
 
 /// How the operator receives the administrator's token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdministratorToken {
-    /// The operator configured the token and therefore knows it, so it must not be printed.
+    /// The token is the one that the operator configured. It must not be printed: the operator already knows it.
     Given,
     /// A random token, which the caller must show once.
     Generated(String),
