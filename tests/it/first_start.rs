@@ -281,7 +281,7 @@ async fn configured_platform_token_is_created_on_any_start(backend: Backend) {
             .server
             .log()
             .lines()
-            .filter(|line| line.contains("ignored:") && line.contains(setting))
+            .filter(|line| line.contains("ignoring the configured") && line.contains(setting))
             .count();
         assert_eq!(named, 1, "{setting}: {}", app.server.log());
     }
