@@ -43,7 +43,7 @@ const USAGE: &str = "\
 
 ./test --plan [CHECK]          prints the stages and commands of a check on this machine without running them
 
-TEST_JOBS sets the number of parallel compilers (default: processors), TEST_THREADS that of behaviour tests (default: twice as many), and
+TEST_JOBS sets the number of parallel compilers (default: processors), TEST_THREADS that of behaviour tests (default: three times as many), and
 TEST_POSTGRES_URL a PostgreSQL server to use instead of starting one.
 ";
 

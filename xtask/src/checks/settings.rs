@@ -40,7 +40,7 @@ impl Settings {
             target: root.join(variable("CARGO_TARGET_DIR").as_deref().unwrap_or("target")),
             tools: root.join("target/tools"),
             jobs,
-            threads: variable("TEST_THREADS").unwrap_or_else(|| (2 * jobs).to_string()),
+            threads: variable("TEST_THREADS").unwrap_or_else(|| (3 * jobs).to_string()),
             root,
             is_plan,
         })
