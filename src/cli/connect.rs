@@ -29,7 +29,7 @@ pub struct Target {
 /// TLS options, for addresses that begin with https.
 #[derive(Debug, Default, clap::Args)]
 pub struct TrustArgs {
-    /// PEM file with the authorities that sign the service's certificate (default: the system's)
+    /// PEM file with the CA certificates that verify the service's certificate (default: the system's)
     #[arg(long, global = true, env = "PARLEY_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// Name in the service's certificate, if it differs from the address

@@ -14,7 +14,7 @@ use super::{
 };
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
-/// Defaults of the table `fault`, which are not in the default file because the table exists only with the feature `faults`.
+/// Defaults for the table `fault`, which are not in the default file because the table exists only with the feature `faults`.
 #[cfg(feature = "faults")]
 const FAULT_DEFAULTS: &str = "[fault]\nswitch = \"\"\n";
 const PREFIX: &str = "PARLEY_";

@@ -149,7 +149,7 @@ pub async fn trim_logs(log: Log, clock: Arc<Clock>, keep: RetentionLimits, every
         while !stop.is_cancelled() {
             match log.with_long_timeout(log.rewrite_erased()).await {
                 Ok(0) => break,
-                Ok(rows) => tracing::debug!(rows, "rewrote events of erased contacts"),
+                Ok(rows) => tracing::debug!(rows, "removed personal data from events of erased contacts"),
                 Err(error) => {
                     tracing::warn!(%error, "failed to rewrite events of erased contacts; retrying later");
                     break;

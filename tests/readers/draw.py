@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # A line that contains only a comment.
 COMMENT = re.compile(r"^\s*//[/!]?\s?(.*)$")
 MACRO = re.compile(r"\b(?:tracing::)?(?:error|warn|info|debug|trace)!\(")
+# A value in a format string.
+PLACEHOLDER = re.compile(r"\{[^}]*\}")
 # A string literal, with the `=` before it if it is the value of a field.
 LITERAL = re.compile(r'(= ?)?"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
@@ -53,7 +55,8 @@ def log_lines(text: str) -> list[tuple[int, str]]:
             depth += {"(": 1, ")": -1}.get(text[end], 0)
             end += 1
         literals = [words for value, words in LITERAL.findall(text[match.end() : end]) if not value]
-        if literals:
+        # A message that is only a placeholder has no words to judge.
+        if literals and PLACEHOLDER.sub("", literals[-1]).strip():
             found.append((text.count("\n", 0, match.start()) + 1, literals[-1]))
     return found
 

@@ -162,8 +162,9 @@ impl Consumer {
         Ok(Step::Response(response))
     }
 
-    /// Commits that everything up to `cursor`, which a delivery or bookmark contained, was processed. Returns the stored cursor, or `None`
-    /// if no session is open or the session ends before the commit is acknowledged, in which case uncommitted events are delivered again.
+    /// Commits `cursor`, the cursor of a delivery or bookmark of this session, after everything up to it has been processed. Returns the
+    /// stored cursor, or `None` if no session is open or the session ends before the commit is acknowledged, in which case uncommitted
+    /// events are delivered again.
     ///
     /// # Errors
     /// Returns [`Error::Refused`] for a cursor that does not belong to this session, [`Error::TakenOver`] if a newer session owns the

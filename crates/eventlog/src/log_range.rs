@@ -17,7 +17,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRange {
     pub account: AccountId,
-    /// The identity of the log's history.
+    /// Identifies the history of the log. It changes when the history is replaced, for example by restoring a backup, so that cursors of
+    /// the previous history can be rejected.
     pub epoch: Epoch,
     /// The seq of the oldest event that is kept, or `head + 1` if no event is kept.
     pub earliest: Seq,

@@ -225,8 +225,8 @@ impl Subscription {
         self.snapshot.is_none().then(|| self.cursor())
     }
 
-    /// Continues with another filter after the event that has the seq `after` and the mark `mark`, which must already have been sent. The
-    /// next event's `prev_seq` is `after`.
+    /// Continues with another filter after the event with the seq `after`, which must already have been sent and becomes the `prev_seq` of
+    /// the next event. `mark` is that event's mark, which its cursor contains.
     pub fn change_filter(&mut self, filter: Filter, after: Seq, mark: Option<Mark>) {
         self.filter = filter;
         (self.position, self.mark) = (after, mark);

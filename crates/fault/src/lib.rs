@@ -13,7 +13,7 @@ static SWITCH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 pub enum Protection {
     /// Commits from an older session of a durable consumer are rejected.
     Fencing,
-    /// A reader checks the range of the log if a page does not begin with the next event.
+    /// A reader checks the range of the log if a page does not begin with the seq that the reader expects next.
     GapCheck,
     /// A cursor from another epoch is rejected.
     EpochCheck,

@@ -33,7 +33,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Returns the name of the verdict in the report.
+    /// Returns the name that the report uses for the verdict.
     pub fn name(self) -> &'static str {
         match self {
             Self::Served => "served",

@@ -60,7 +60,7 @@ pub async fn uploads(db: &impl ConnectionTrait, account: AccountId, ids: Vec<i64
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
-/// Returns whether an upload can be attached: it is unattached and recent enough.
+/// Returns whether an upload can be attached, that is, whether it is unattached and has not expired.
 pub fn is_free(row: &attachment::Model) -> bool {
     row.state == AttachmentState::Uploaded && is_fresh(row)
 }

@@ -86,7 +86,8 @@ impl<B: BatchStore> WriterShard<B> {
         self.planner.evict_account(account);
     }
 
-    /// Completes an eviction by the planner: evicts the whole account if the change can affect any number of rows.
+    /// Completes an eviction that the planner has begun: evicts the whole account if the number of rows that the write can affect is
+    /// unbounded.
     pub(super) fn finish_eviction(&mut self, account: AccountId, eviction: Eviction) {
         if eviction == Eviction::Account {
             self.evict_account(account);

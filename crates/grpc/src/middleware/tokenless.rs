@@ -23,7 +23,7 @@ use crate::status::{no_memory, to_status};
 pub struct TokenlessService {
     /// The limits on callers without a token.
     pub limits: Arc<AnonymousLimits>,
-    /// The kind of resource that a call is counted as.
+    /// The limit against which a call counts.
     pub resource: Resource,
     /// The memory budget that all requests share.
     pub memory: RequestMemory,

@@ -246,7 +246,8 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// Creates a form without parts. The request can only be marked as heavy if `response_metadata` is given.
+    /// Creates a form without parts. A request with large text fields is marked as heavy in `response_metadata`, if that is given, so that
+    /// its processing leaves the runtime worker to other tasks.
     pub(crate) fn new(response_metadata: Option<ResponseMetadata>) -> Self {
         Self {
             params: Params {

@@ -137,7 +137,7 @@ fn storage_config(target: &Target, config: &Config) -> parley_storage::Config {
 }
 
 /// Waits for other connections to close, and returns the state of the database. PostgreSQL still lists connections for a moment after their
-/// clients have ended.
+/// clients have disconnected.
 ///
 /// # Errors
 /// Returns an error if the database does not answer.
