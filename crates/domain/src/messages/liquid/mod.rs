@@ -100,7 +100,7 @@ pub async fn render_automatic(requests: Vec<TextRequest>) -> RenderedTexts {
             count,
             rendered = done.len(),
             ?outcome,
-            "some automatic texts were not rendered in time; storing them unrendered"
+            "some automatic messages were not rendered in time; storing their templates unrendered"
         );
     }
     done
