@@ -8,7 +8,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 // Re-export the row types and enums that operations accept and return, so that callers do not depend on `parley_storage`.
 pub use parley_storage::{entity::kind, joined};
 
-/// Rows that operations return unchanged.
+/// The database row types that operations return without converting them.
 pub mod record {
     pub use parley_storage::entity::{canned_response, custom_attribute_definition, label};
 }

@@ -9,10 +9,10 @@ use lettre::{
 };
 use parley_types::error::{Error, Result};
 
-/// Timeout for each reply of the mail server.
+/// The timeout for each reply from the mail server.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The mail server and the sender.
+/// Configures the mail server to use and the sender of the e-mails.
 #[derive(Clone)]
 pub struct Config {
     /// The mail server as an `smtp://` or `smtps://` URL with user, password, host and port; `?tls=required` requires STARTTLS. If empty,
@@ -24,12 +24,12 @@ pub struct Config {
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The URL can contain a password.
+        // Omit the URL, which can contain a password.
         f.debug_struct("Config").field("from", &self.from).finish_non_exhaustive()
     }
 }
 
-/// Sends e-mails. Clones share the connections.
+/// Sends e-mails. Clones share the connections to the mail server.
 #[derive(Clone, Debug)]
 pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,

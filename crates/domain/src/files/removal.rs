@@ -6,7 +6,7 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, Quer
 
 use super::{Files, small_of, unattached};
 
-/// Maximum number of files removed per call.
+/// The maximum number of files that one call to [`Files::sweep`] removes.
 const REMOVED: u64 = 100;
 
 impl Files {

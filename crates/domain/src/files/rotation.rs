@@ -14,7 +14,7 @@ use sea_orm::{
 
 use super::signed::{KEY, Name, Signer, signed_part};
 
-/// How many rows one statement reads and updates.
+/// The maximum number of rows that one statement reads or updates.
 const ROWS: u64 = 200;
 
 /// Replaces the key that signs file links, and re-signs every link in the database. Returns the number of links that were re-signed. Links

@@ -34,7 +34,7 @@ const TAKEN: Duration = Duration::from_hours(23);
 
 const TAKEN_OF_SESSION: Duration = Duration::from_mins(9);
 
-/// The rows of uploads, keyed by id.
+/// Rows of the `attachments` table that represent uploads, keyed by id.
 pub type Uploads = HashMap<i64, attachment::Model>;
 
 /// Returns whether an upload is recent enough to be attached.
@@ -100,7 +100,7 @@ pub fn insert_text(dialect: impl Into<Dialect>) -> String {
     dialect.into().insert_json_rows("attachments", &columns, &[Column::Meta.as_str()])
 }
 
-/// Encodes new rows as the parameter of [`insert_text`].
+/// Encodes new rows as JSON, for the parameter of the statement that [`insert_text`] returns.
 pub fn insert_rows(rows: &[attachment::Model]) -> String {
     let row = |row: &attachment::Model| {
         let value = |column: Column| (column.as_str().to_owned(), sea_value_to_json_value(&row.get(column)));

@@ -9,13 +9,13 @@ use sha2::Sha256;
 
 use crate::auth::secrets;
 
-/// The name of the signing key in the table `secrets`.
+/// The name of the signing key in the `secrets` table.
 pub(super) const KEY: &str = "file_links";
 
 /// The length of a signature in bytes. HMAC-SHA256 is truncated to 128 bits, which are still too many to guess.
 const MAC: usize = 16;
 
-/// What a signed name refers to.
+/// The upload or file that a signed name refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
     /// An upload. The name contains the beginning of a hash of the file's name and content, so that two uploads of the same file can be
@@ -105,7 +105,7 @@ impl Signer {
     pub fn read_name(&self, text: &str) -> Option<Name> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (name, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
-        // The signature is compared in constant time.
+        // `verify_truncated_left` compares in constant time, so response times reveal nothing about the valid signature.
         self.mac(name)?.verify_truncated_left(mac).ok()?;
         let number = |bytes: &[u8]| Some(i64::from_be_bytes(bytes.try_into().ok()?));
         match name {

@@ -6,12 +6,12 @@ use sea_orm::sea_query::{Alias, Expr, SimpleExpr};
 
 use super::model::Model;
 
-/// An attribute in the JSON column `custom_attributes`.
+/// A custom attribute, whose value is stored in the JSON column `custom_attributes`.
 #[derive(Clone, Copy, Debug)]
 pub struct Attribute<'a> {
     /// The kind of resource that has the attribute.
     pub model: Model,
-    /// The SQL dialect of the expressions.
+    /// The SQL dialect in which expressions on the attribute are written.
     pub dialect: Dialect,
     /// The attribute's key. It is bound as a parameter and never interpreted as a path.
     pub key: &'a str,

@@ -15,7 +15,7 @@ pub enum Kind {
     Status,
     /// The priority of a conversation.
     Priority,
-    /// An id that is stored in this column.
+    /// An id that is stored in the given column.
     Id(&'static str),
     /// The id of something that exists only in Chatwoot. No resource has such an id, because Parley lacks the corresponding feature.
     Never,
@@ -23,7 +23,7 @@ pub enum Kind {
     Number,
     /// The labels of a contact or conversation.
     Labels,
-    /// A text that is stored in this column and compared case-insensitively.
+    /// A text that is stored in the given column and compared case-insensitively.
     Text(&'static str),
     /// The e-mail address of a contact.
     Email,
@@ -31,7 +31,7 @@ pub enum Kind {
     Phone,
     /// An additional attribute with this key, and whether it is compared case-sensitively.
     Additional(&'static str, bool),
-    /// A time that is stored in this column.
+    /// A time that is stored in the given column.
     Time(&'static str),
     /// Whether a contact is blocked.
     Blocked,

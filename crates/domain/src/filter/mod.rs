@@ -40,13 +40,13 @@ const MOST_OF_A_KEY: usize = 255;
 /// The logical operator that joins a condition with the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joiner {
-    /// Both conditions must be true.
+    /// AND: both of the joined conditions must be true.
     And,
-    /// At least one of the conditions must be true.
+    /// OR: at least one of the joined conditions must be true.
     Or,
 }
 
-/// A condition in a filter, as it was requested.
+/// A filter condition as the caller requested it, before validation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestedCondition {
     /// The key of the attribute to test.
@@ -59,7 +59,7 @@ pub struct RequestedCondition {
     pub joiner: Option<Joiner>,
 }
 
-/// A filter that was validated and translated.
+/// A filter that has been validated and translated to SQL.
 #[derive(Clone, Debug)]
 pub struct Filter {
     /// The SQL condition that the filter was translated to.

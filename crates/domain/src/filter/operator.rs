@@ -17,7 +17,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// Returns the operator's name in requests and error messages.
+    /// Returns the operator's name as it appears in requests and error messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::EqualTo => "equal_to",

@@ -100,7 +100,7 @@ impl NewInbox {
         }
     }
 
-    /// Returns the current values of an inbox.
+    /// Creates a [`NewInbox`] from the current values of an existing inbox.
     pub fn of(inbox: &Inbox) -> Self {
         let Inbox { row, channel } = inbox.clone();
         Self {

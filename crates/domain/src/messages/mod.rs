@@ -45,7 +45,7 @@ use crate::{
     },
 };
 
-/// The content of a message after its deletion.
+/// The text that replaces the content of a deleted message.
 const DELETED: &str = "This message was deleted";
 
 /// Selects messages of a conversation.
@@ -57,7 +57,7 @@ pub struct MessageQuery {
     pub after: Option<MessageId>,
     /// Whether private notes and activity messages are left out.
     pub public_only: bool,
-    /// The maximum number of messages.
+    /// The maximum number of messages to return.
     pub size: u64,
 }
 

@@ -23,7 +23,7 @@ pub struct NewMessage {
     pub rendered: bool,
     /// The type of the content.
     pub content_type: ContentType,
-    /// The attributes of the content type; a JSON object.
+    /// Attributes that are specific to the content type, as a JSON object.
     pub content_attributes: Json,
     /// Whether the message is a private note, which only members see.
     pub private: bool,
@@ -33,17 +33,17 @@ pub struct NewMessage {
     pub unique_source_id: bool,
     /// An id chosen by the client, which is returned in the response but not stored in the message's row.
     pub echo_id: Option<String>,
-    /// Additional attributes, which programs set; a JSON object.
+    /// Additional attributes, which are set by programs, as a JSON object.
     pub additional_attributes: Json,
     /// The bot on whose behalf an outgoing message is sent.
     pub agent_bot_id: Option<AgentBotId>,
     /// The bot with the id `agent_bot_id`, once it has been loaded.
     pub agent_bot: Option<Arc<agent_bot::Model>>,
-    /// The attachments as the request names them.
+    /// The attachments as specified in the request.
     pub wanted: Vec<NewAttachment>,
     /// The attachments after the signed names of uploads were verified.
     pub pending_attachments: Vec<PendingAttachment>,
-    /// The rows of the attachments, after uploads were claimed.
+    /// The attachment rows, once the uploads have been assigned to this message.
     pub attachments: Vec<Attached>,
 }
 

@@ -65,7 +65,7 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Converts each item.
+    /// Converts each item, and keeps the sort keys and the position of the next page.
     pub fn map<U>(self, make: impl FnMut(T) -> U) -> Page<U> {
         Page {
             items: self.items.into_iter().map(make).collect(),

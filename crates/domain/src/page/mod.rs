@@ -55,15 +55,15 @@ impl PageRequest {
 /// A sort order of a list. Missing values sort last in both directions.
 #[derive(Clone, Debug)]
 pub struct Sort {
-    /// The value; `None` to sort only by id.
+    /// The value to sort by, or `None` to sort only by id.
     pub by: Option<SimpleExpr>,
     /// A coarser value with the same order, for sort keys whose index contains only the coarser value.
     pub coarse: Option<BucketedSortKey>,
     /// A side table with the value, if the index is on that table. Only for values that can be missing.
     pub aside: Option<SideTable>,
-    /// Whether the value is a string.
+    /// Whether the sort value is a string.
     pub text: bool,
-    /// Whether the value can be missing.
+    /// Whether the sort value can be missing.
     pub nullable: bool,
     /// Whether the order is descending.
     pub descending: bool,
@@ -77,23 +77,23 @@ pub struct SideTable {
     pub table: &'static str,
     /// The join condition between a row and its row in the side table.
     pub on: SimpleExpr,
-    /// The value in the side table.
+    /// The sort value, as stored in the side table.
     pub value: SimpleExpr,
-    /// The row's id in the side table.
+    /// The id of the sorted row, as stored in the side table.
     pub id: SimpleExpr,
 }
 
 /// A coarser value that has the same order as another one, such as the hour of a time.
 #[derive(Clone, Debug)]
 pub struct BucketedSortKey {
-    /// The coarse value, in the row itself.
+    /// The coarse value, which is a column of the row itself.
     pub by: SimpleExpr,
     /// The number by which the fine value is divided to obtain the coarse one.
     pub divisor: i64,
 }
 
 impl Sort {
-    /// Returns the sort order by id.
+    /// Returns a sort order that uses only the id.
     pub fn by_id(descending: bool) -> Self {
         Self {
             by: None,

@@ -1,4 +1,4 @@
-//! Accounts.
+//! Creates, reads and updates accounts.
 
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ impl AccountPatch {
     }
 }
 
-/// Returns an active account without a name.
+/// Returns the row of a new active account, without an id or a name.
 pub(crate) fn blank(now: Micros) -> account::Model {
     account::Model {
         id: AccountId(0),

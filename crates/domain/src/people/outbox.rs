@@ -27,7 +27,7 @@ use crate::{auth::caller::Caller, context::Context, write::call::Call};
 /// The age from which any replica may deliver a pending change. By then, the call that made the change must have failed to deliver it.
 const LATE: Duration = Duration::from_secs(10);
 
-/// How many rows one call of [`Outbox::deliver_late`] processes.
+/// The maximum number of rows that one call to [`Outbox::deliver_late`] processes.
 const BATCH: u64 = 200;
 
 /// A user or a bot that changed.
@@ -95,7 +95,7 @@ pub(crate) async fn record(db: &impl ConnectionTrait, about: OutboxSubject, at: 
     Ok(())
 }
 
-/// The outbox of changes to users and bots.
+/// The outbox for changes to users and to installation-wide bots, from which events are published.
 #[derive(Clone, Debug)]
 pub struct Outbox {
     context: Arc<Context>,

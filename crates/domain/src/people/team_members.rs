@@ -1,4 +1,4 @@
-//! Members of teams.
+//! Lists and changes the members of teams.
 
 use std::{collections::HashSet, sync::Arc};
 

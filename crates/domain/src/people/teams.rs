@@ -1,4 +1,4 @@
-//! Teams. For their members see `team_members`.
+//! Operations on teams. The module `team_members` handles their members.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -106,7 +106,7 @@ async fn view(db: &impl ConnectionTrait, row: team::Model, user: Option<UserId>)
     Ok(TeamView { row, is_member })
 }
 
-/// Rejects a name that another team has.
+/// Rejects a name that another team of the account already has.
 async fn check_name(db: &impl ConnectionTrait, account: AccountId, name: &str, own: Option<TeamId>) -> Result<()> {
     let other = team::Entity::find()
         .filter(team::Column::AccountId.eq(account))
@@ -262,7 +262,7 @@ impl Teams {
                         .filter(conversation::Column::TeamId.eq(id))
                         .exec(&write.txn)
                         .await?;
-                    // A foreign key deletes the memberships of the team.
+                    // This also deletes the team's memberships, through a foreign key.
                     row.clone().delete(&write.txn).await?;
                     write.set.emit(PendingEvent::new(EventKind::TeamDeleted, Subject::Team(row)));
                     Ok(())

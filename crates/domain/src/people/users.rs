@@ -52,7 +52,7 @@ pub struct UserPatch {
     pub email: Option<String>,
     pub avatar_url: Option<String>,
     pub custom_attributes: AttributesPatch,
-    /// Settings of a front end; a JSON object.
+    /// Settings for front ends, as a JSON object.
     pub ui_settings: Option<Json>,
     /// The signature that front ends append to e-mails.
     pub message_signature: Option<Option<String>>,

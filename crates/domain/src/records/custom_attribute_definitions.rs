@@ -45,12 +45,12 @@ const OF_CONTACTS: [&str; 10] = [
 ];
 
 record_patch! {
-    /// The fields of a definition.
+    /// The fields of a custom attribute definition.
     pub struct DefinitionPatch for custom_attribute_definition {
         /// Whether the attribute belongs to contacts or to conversations. This cannot be changed later.
         model: AttributeModel,
         key: String,
-        /// The name shown to people.
+        /// The human-readable name of the attribute.
         display_name: String,
         /// The type of the attribute's values.
         display_type as "type": AttributeType,
@@ -89,7 +89,7 @@ impl Record for Entity {
 
     fn check(new: &DefinitionPatch) -> Result<()> {
         if new.model.zip(new.key.as_deref()).is_some_and(|(model, key)| reserved(model, key)) {
-            // The text is the same as in Chatwoot.
+            // The error message is the same as in Chatwoot.
             let text = "The provided key is not allowed as it might conflict with default attributes.";
             return Err(Error::invalid("custom_attribute_definition.key", Rule::Invalid, text));
         }

@@ -10,7 +10,7 @@ use sea_orm::EntityTrait;
 
 /// Optional values for the fields of a record. The macro `record_patch!` declares the type and implements this trait for it.
 pub trait RecordPatch: Default + Send + 'static {
-    /// The entity of the record's table.
+    /// The `sea_orm` entity for the record's table.
     type Entity: EntityTrait;
     /// The id column of the table.
     const ID: <Self::Entity as EntityTrait>::Column;

@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// The row of a record.
+/// The database row type for records of kind `R`.
 pub type Row<R> = <<<R as Record>::Patch as RecordPatch>::Entity as EntityTrait>::Model;
 
 /// Who may create, change and delete records.
@@ -40,12 +40,12 @@ pub enum Writers {
 
 /// A kind of record, implemented for its entity. [`Records`] provides the operations.
 pub trait Record: EntityTrait<Model: ResponseSubject + Sync + IntoActiveModel<Self::ActiveModel>, ActiveModel: Send> {
-    /// The fields that callers set.
+    /// Optional values for the fields that callers can set.
     type Patch: RecordPatch<Entity = Self>;
     /// The criteria by which a list of records is filtered.
     type Query: Default + Send;
 
-    /// The name of the resource in errors.
+    /// The name of the resource, as used in errors.
     const KIND: &'static str;
     /// The column whose value must be unique in the account, or among the rows that match [`Record::same`].
     const UNIQUE: Self::Column;

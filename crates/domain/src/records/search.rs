@@ -1,4 +1,4 @@
-//! Searches for records by a text that they contain.
+//! Searches for records that contain a given text.
 
 use sea_orm::{
     Condition, EntityTrait, ExprTrait, QueryFilter, Select,

@@ -25,7 +25,7 @@ const COMMON: usize = 20;
 /// The conversations that a search found.
 #[derive(Clone, Debug)]
 pub struct Holding {
-    /// The ids, each once, in ascending order.
+    /// The conversation ids in ascending order, without duplicates.
     pub ids: Vec<i64>,
     /// Whether all messages were examined.
     pub complete: bool,

@@ -117,16 +117,16 @@ struct Account {
     id: i64,
 }
 
-/// A batch that was indexed.
+/// Describes a batch that has been indexed.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     /// The head of the log when the batch was read.
     head: Seq,
-    /// The bytes of content in the batch.
+    /// The size of the batch's content, in bytes.
     bytes: u64,
 }
 
-/// Indexes one batch. Returns `None` if nothing was missing.
+/// Indexes one batch. Returns `None` if the index was already up to date.
 async fn step(db: &Database, account: AccountId) -> Result<Option<Step>> {
     let Some(counters) = account_log::Entity::find_by_id(account).one(db.read()).await? else {
         return Ok(None);
@@ -156,7 +156,7 @@ async fn step(db: &Database, account: AccountId) -> Result<Option<Step>> {
         put(&txn, account, rows).await?;
         txn.commit().await?;
     } else {
-        // Another replica has indexed this batch.
+        // Another replica has indexed this batch in the meantime, so discard the transaction.
         txn.rollback().await?;
     }
     Ok(Some(Step {
@@ -278,7 +278,7 @@ async fn changed(db: &impl ConnectionTrait, account: AccountId, after: i64, to: 
 async fn prepare(stored: MessageIndex, account: AccountId, texts: Vec<Text>) -> Result<String> {
     let row = move |(id, text): Text| json!([id.0, entry(stored, account, fold(&text.unwrap_or_default()))]);
     let rows = POOL.run(PREPARE, move |_| {
-        // One statement must not change a row twice.
+        // Keep one entry per message: a single statement must not change the same row twice.
         let texts: HashMap<MessageId, Option<String>> = texts.into_iter().collect();
         Json::Array(texts.into_iter().map(row).collect()).to_string()
     });

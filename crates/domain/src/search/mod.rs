@@ -16,11 +16,11 @@ pub(crate) mod scan;
 
 use scan::SearchLimit;
 
-/// The number of messages in one round of a search.
+/// The maximum number of messages that one round of a search examines.
 const LOOK: u64 = 1000;
 /// The maximum number of rounds for one page. Older messages are examined for the next page.
 const LOOKS: usize = 20;
-/// The number of rounds that do not use the index.
+/// The maximum number of rounds in which a search scans messages before it considers using the index.
 const PLAIN: usize = 2;
 
 /// Full-text search in messages.

@@ -25,12 +25,12 @@ const SLICE_BYTES: u64 = 1024 * 1024;
 /// The maximum number of waiting searches per search that may run concurrently.
 const WAITING: usize = 8;
 
-/// The pool that compares message content with search strings.
+/// The thread pool on which message content is compared with search strings.
 static POOL: ComputePool = ComputePool::new("search", 2, 64);
 /// The maximum time for comparing one slice of messages, including the time in the queue.
 const SLICE_BUDGET: Duration = Duration::from_secs(10);
 
-/// The permit of a running search.
+/// The permit for a running search, which is released when this value is dropped.
 #[derive(Debug)]
 pub struct SearchPermit {
     _running: OwnedSemaphorePermit,
@@ -124,7 +124,7 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Creates a scan for a folded search string.
+    /// Creates a scan for a case-folded search string.
     pub fn new(folded: &str) -> Self {
         Self {
             folded: folded.into(),
@@ -132,7 +132,7 @@ impl Scan {
         }
     }
 
-    /// Returns whether the budget is used up.
+    /// Returns whether the search has used up its budget of bytes to read.
     pub fn is_exhausted(&self) -> bool {
         self.read >= BYTES && parley_fault::is_on(Protection::SearchBytes)
     }

@@ -47,7 +47,7 @@ impl AccountCache {
         replaced.map(|(replaced, _)| replaced).filter(|replaced| *replaced != id)
     }
 
-    /// Removes the state of an account.
+    /// Removes the state of an account from the cache.
     pub fn remove(&mut self, id: AccountId) {
         self.0.pop(&id);
     }

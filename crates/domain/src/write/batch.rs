@@ -21,7 +21,7 @@ use super::{
 use crate::auth::caller::Caller;
 
 impl<B: BatchStore> WriterShard<B> {
-    /// Stores these calls and responds to each.
+    /// Stores the calls and responds to each of them, and then runs the follow-up operations.
     pub(super) async fn write_calls(&mut self, calls: Vec<BatchCall<B>>) {
         let mut remaining = calls;
         while !remaining.is_empty() {

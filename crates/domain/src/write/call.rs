@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{auth::caller::Caller, write::key_owner::KeyOwner};
 
-/// A call that writes and whose result is a `T`.
+/// A write call whose result has the type `T`.
 pub struct Call<T> {
     /// The caller.
     pub caller: Arc<Caller>,
@@ -26,7 +26,7 @@ pub struct IdempotencyKey<T> {
     pub request_id: Uuid,
     /// The owner of the key. If two callers use the same request id, their keys are different.
     pub owner: KeyOwner,
-    /// The SHA-256 of the method's name and the request.
+    /// The SHA-256 hash of the method name and the request.
     pub fingerprint: [u8; 32],
     /// Encodes the response for storage.
     pub encode: Encode<T>,

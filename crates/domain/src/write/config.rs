@@ -1,9 +1,9 @@
-//! Settings of the writer.
+//! Settings for the writer.
 
 /// The number of writer shards, and limits on their queues and batches.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The number of writer shards on PostgreSQL; SQLite has one.
+    /// The number of writer shards on PostgreSQL. On SQLite, there is always one.
     pub shards: usize,
     /// The capacity of a shard's queue, in writes; further writes are rejected with [`Error::Busy`](parley_types::error::Error::Busy).
     pub queue: usize,
@@ -12,7 +12,7 @@ pub struct Config {
     /// The number of bytes of message content at which a batch is full. A plan whose events reach the same number of bytes defers the
     /// remaining calls.
     pub batch_bytes: usize,
-    /// The protection to disable, in tests only.
+    /// The name of the protection to disable, such as `counter_lock`; for tests only.
     #[cfg(feature = "faults")]
     pub fault: String,
 }

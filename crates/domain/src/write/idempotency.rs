@@ -20,7 +20,7 @@ use super::{
     response_subject::{ANY_CONTACT, ResponseSubject},
 };
 
-/// Stored responses by the id under which they are stored.
+/// Stored responses, keyed by the id under which they are stored.
 pub type StoredResponses = HashMap<Uuid, idempotency_key::Model>;
 
 /// Loads the responses that are stored under the request ids of these keys, for any owner: [`find`] decides whether one belongs to the
@@ -64,7 +64,7 @@ pub async fn load_on_sqlite<'k, T: 'k>(
          WHERE account_id = ? AND request_id IN ({})",
         vec!["?"; ids.len()].join(", ")
     );
-    // The SQL contains nothing from the request.
+    // Safe: values from the request are bound as parameters and are not part of the SQL.
     let mut query = sqlx::query::<sqlx::Sqlite>(sqlx::AssertSqlSafe(sql)).bind(account.0);
     for id in ids {
         query = query.bind(id);
@@ -95,7 +95,7 @@ pub async fn load_on_sqlite<'k, T: 'k>(
 /// request ids of other callers. A row without an owner was written by an older release. It is returned to any caller that repeats the same
 /// request, except to visitors without a session, because the responses to their requests contain credentials.
 pub fn find<'k, T>(key: &IdempotencyKey<T>, stored: &'k StoredResponses) -> Option<&'k idempotency_key::Model> {
-    // In the usual case, skip computing the digest.
+    // Usually no response is stored, so avoid computing the digest.
     if stored.is_empty() {
         return None;
     }
@@ -145,7 +145,7 @@ pub fn row<T>(account: AccountId, key: &IdempotencyKey<T>, stored: &StoredRespon
     }
 }
 
-/// A response to store.
+/// A response to store for an idempotency key.
 #[derive(Debug)]
 pub struct NewResponse<'r, T> {
     value: &'r T,
@@ -215,7 +215,7 @@ pub async fn reassign(db: &impl ConnectionTrait, account: AccountId, from: Conta
     Ok(())
 }
 
-/// Stores a response.
+/// Stores a response for an idempotency key.
 ///
 /// # Errors
 /// [`Error::Database`] if the insert fails.

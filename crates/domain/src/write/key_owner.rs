@@ -22,7 +22,7 @@ pub struct KeyOwner {
 }
 
 impl KeyOwner {
-    /// Returns the owner of a caller's keys in an account.
+    /// Returns the owner of the idempotency keys that a caller uses in an account.
     pub fn of(caller: &Caller, account: AccountId) -> Self {
         let access = caller.accounts.get(&account);
         let session = access

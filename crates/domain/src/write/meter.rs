@@ -42,10 +42,10 @@ pub fn batch(messages: usize) {
     BATCHES.record(messages as u64, &[]);
 }
 
-/// The kind of work that is measured.
+/// The kind of database work to measure.
 #[derive(Clone, Copy, Debug)]
 pub enum DatabaseWork {
-    /// A batch with this number of new messages.
+    /// Storing a batch with the given number of new messages.
     Store(usize),
     /// An operation, from its first statement to its commit.
     Operation,

@@ -102,7 +102,7 @@ impl<B: BatchStore> Writer<B> {
         (Self { shards, planner_config }, tasks)
     }
 
-    /// Returns the settings of the planners.
+    /// Returns the settings that the planners of all shards share.
     pub fn planner_config(&self) -> &B::Config {
         &self.planner_config
     }

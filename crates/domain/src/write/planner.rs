@@ -52,7 +52,7 @@ impl<B: BatchPlanner> BatchCall<B> {
 /// How much a call adds to the size of a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BatchSize {
-    /// The number of the call's items.
+    /// The number of items in the call.
     pub items: usize,
     /// The size of the content of the call's items, in bytes.
     pub bytes: usize,
@@ -63,7 +63,7 @@ pub struct BatchSize {
 pub enum Eviction {
     /// Only the changed rows were evicted; the rest of the cache is current.
     Rows,
-    /// The change can affect any number of rows, so the writer must evict the whole account.
+    /// The number of rows that the change can affect is unbounded, so the writer must evict the whole account.
     Account,
 }
 
@@ -96,9 +96,9 @@ pub type ChangedRows = (Option<ConversationId>, Option<ContactId>);
 pub trait BatchPlanner: Sized + Send + Sync + 'static {
     /// The settings of the planner.
     type Config: Clone + Send + Sync + 'static;
-    /// The items that one call writes.
+    /// The items that a single call writes.
     type Items: Send + Sync + 'static;
-    /// The result of one call.
+    /// The result of a single call.
     type Output: ResponseSubject + Send + Sync + 'static;
     /// The rows that are read before a batch is planned, from the cache or the database.
     type Context: Clone + Send + Sync;
@@ -179,7 +179,7 @@ pub trait BatchPlanner: Sized + Send + Sync + 'static {
     fn evict_changed(&mut self, account: AccountId, drafts: &[PendingEvent]) -> Eviction;
 
     /// Evicts the rows that another replica changed, according to its events in the log. An event with neither a conversation nor a contact
-    /// can represent a change to any number of rows. `cached_at` is the time of the last write that the cache reflects.
+    /// can represent a change to an unbounded number of rows. `cached_at` is the time of the last write that the cache reflects.
     fn evict_logged(&mut self, account: AccountId, changes: &[ChangedRows], cached_at: Micros) -> Eviction;
 
     /// Evicts all rows of an account.

@@ -16,11 +16,11 @@ use super::{
 /// An operation that runs on its own, in a transaction of the shard.
 pub type Operation<B> = Box<dyn for<'s> FnOnce(&'s mut WriterShard<B>) -> BoxFuture<'s, ()> + Send>;
 
-/// An entry of a shard's queue.
+/// An entry in a shard's queue.
 pub enum Job<B: BatchStore> {
-    /// A call that is stored together with others.
+    /// A call that is stored in a batch, together with other calls.
     Batched(Box<BatchCall<B>>),
-    /// Any other write.
+    /// Any other write, which runs in a transaction of its own.
     Operation(Operation<B>),
 }
 

@@ -9,7 +9,7 @@ use crate::write::Writer;
 /// The writer as this crate uses it: new messages are stored in batches, and every other write runs as a separate operation.
 pub type MessageWriter = Writer<MessageBatches>;
 
-/// Configuration of message writes.
+/// Settings for storing messages.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The number of conversations whose rows are cached, across all writer shards.
@@ -18,7 +18,7 @@ pub struct Config {
     pub messages_per_minute: u32,
 }
 
-/// Plans and stores the new messages of one writer shard.
+/// Plans and stores the new messages that one writer shard processes.
 #[derive(Debug)]
 pub struct MessageBatches {
     pub(super) config: Config,

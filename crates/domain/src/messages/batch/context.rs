@@ -33,7 +33,7 @@ pub struct CallChanges {
     pub contacts: HashMap<ContactId, Arc<Contact>>,
     /// Conversations that the call opened and that have no assignee.
     pub opened: Vec<ConversationId>,
-    /// The unique source ids of the call's messages.
+    /// The source ids of the call's messages that must be unique in their inbox, with the ids of the messages.
     pub source_ids: Vec<((InboxId, String), MessageId)>,
 }
 
@@ -46,9 +46,9 @@ pub struct MessageRows {
     pub claims: Vec<AttachmentClaim>,
     /// New attachments. Like claimed uploads, they are stored only under the row lock.
     pub attachments: Vec<attachment::Model>,
-    /// The changed conversations, as they are after the plan.
+    /// The changed conversations, in the state in which the plan stores them.
     pub conversations: HashMap<ConversationId, CachedConversation>,
-    /// The contacts of the changed conversations, as they are after the plan.
+    /// The contacts of the changed conversations, in the state in which the plan stores them.
     pub contacts: HashMap<ContactId, Arc<Contact>>,
     /// Conversations that the plan opens and that have no assignee.
     pub opened: Vec<ConversationId>,

@@ -32,7 +32,7 @@ impl Flood {
         })
     }
 
-    /// Adds messages that were created at `at`.
+    /// Counts `count` more messages that were created at `at`.
     pub fn add(&mut self, at: Micros, count: u32) {
         self.drop_older(at);
         match self.0.back_mut() {

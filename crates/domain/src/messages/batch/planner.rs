@@ -1,4 +1,4 @@
-//! Implements [`BatchPlanner`], the writer's interface for batched writes, for messages.
+//! Implements [`BatchPlanner`] for messages, so that the writer can store them in batches.
 
 use std::sync::Arc;
 

@@ -254,7 +254,7 @@ fn json_bytes(value: &Json) -> usize {
         }
     }
     let mut count = Count(0);
-    // Writing to a counter cannot fail.
+    // `Count` only counts the bytes written to it, so writing cannot fail.
     let _ = serde_json::to_writer(&mut count, value);
     count.0
 }
@@ -262,7 +262,7 @@ fn json_bytes(value: &Json) -> usize {
 /// A parsed template and the literal text that was cut out of it.
 struct Compiled {
     template: Template,
-    /// The template without its literal text.
+    /// The template text, with a variable in place of each piece of literal text.
     source: String,
     literals: Vec<String>,
 }
@@ -280,7 +280,7 @@ impl Compiled {
         })
     }
 
-    /// Renders the template, or returns `None` if that fails.
+    /// Renders the template. Returns `None` if rendering fails or the result is too long.
     fn fill(&self, mut drops: Map<String, Json>) -> Option<String> {
         debug_assert!(
             cfg!(test) || parley_compute::is_worker(),

@@ -13,7 +13,7 @@ const TAGS: usize = 250;
 const BLOCK_TAGS: usize = 100;
 /// The maximum size of one tag in bytes.
 const TAG_BYTES: usize = 1000;
-/// The maximum size of all tags together in bytes.
+/// The maximum total size of all tags in a template, in bytes.
 const ALL_TAG_BYTES: usize = 16 * 1024;
 /// The maximum number of filters in a template. It is limited because each filter copies its input.
 const FILTERS: usize = 100;
@@ -77,7 +77,7 @@ struct Counts {
     blocks: usize,
 }
 
-/// Checks a limit, unless a test has disabled the limits.
+/// Returns `fault` as an error if `count` exceeds `limit`, unless a test has disabled the limits.
 fn within(count: usize, limit: usize, fault: Fault) -> Result<(), Fault> {
     if count > limit && parley_fault::is_on(Protection::TemplateLimits) {
         Err(fault)
@@ -246,7 +246,7 @@ struct EndTag {
 struct Tag {
     /// The content, with runs of white space replaced by single spaces.
     content: String,
-    /// The length in bytes, including the closing braces.
+    /// The tag's length in bytes, including the closing braces but not the opening ones.
     bytes: usize,
     filters: usize,
     strips_before: bool,

@@ -2,7 +2,7 @@
 
 use crate::write::store::columns::Column;
 
-/// The columns of new messages.
+/// The columns that are stored for each new message, with their PostgreSQL types.
 pub const MESSAGES: &[Column] = &[
     ("account_id", "bigint"),
     ("id", "bigint"),

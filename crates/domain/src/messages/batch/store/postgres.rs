@@ -1,4 +1,4 @@
-//! Stores message plans on PostgreSQL.
+//! Stores plans for batches of messages in PostgreSQL.
 
 use std::collections::HashSet;
 
@@ -40,7 +40,7 @@ pub async fn store(connection: &mut PgConnection, plans: &[&Plan<MessageBatches>
         keys: !keys.is_empty(),
         unlocked,
     };
-    // The order of the parts must match `text::text`.
+    // Bind the parameters in the order in which the statement returned by `text::text` uses them.
     let mut query = sqlx::query(text::text(shape));
     query = bind_counters(query, plans);
     query = bind_messages(query, plans);
@@ -62,7 +62,7 @@ pub async fn store(connection: &mut PgConnection, plans: &[&Plan<MessageBatches>
 /// Same as [`store`].
 pub async fn store_attachments(connection: &mut PgConnection, plan: &Plan<MessageBatches>) -> Result<()> {
     if !plan.rows.claims.is_empty() {
-        // The SQL contains only ids that this service allocated.
+        // Safe: the only values embedded in the SQL are ids and positions that this service assigned.
         let text = sqlx::AssertSqlSafe(rows::text(&plan.rows.claims));
         sqlx::query(text)
             .persistent(false)

@@ -43,7 +43,7 @@ pub async fn store(db: &Database, plans: &[&Plan<MessageBatches>]) -> Result<()>
     sqlx::query_with(sql, arguments).execute(&mut *txn).await.map_err(failed)?;
     for plan in plans {
         if !plan.rows.claims.is_empty() {
-            // The SQL contains only ids that this service allocated.
+            // Safe: the only values embedded in the SQL are ids and positions that this service assigned.
             let sql = sqlx::AssertSqlSafe(rows::text(&plan.rows.claims));
             sqlx::query(sql).persistent(false).execute(&mut *txn).await.map_err(failed)?;
         }

@@ -1,4 +1,4 @@
-//! The text of the statements that store messages on SQLite.
+//! Builds the SQL statements that store messages in SQLite.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use crate::write::store::{
     sqlite::text::{ACCOUNT_LOGS, Update, insert, insert_many, update_many, update_one},
 };
 
-/// Updates a conversation by its key.
+/// Updates the conversation with a given account id and conversation id.
 pub const CONVERSATIONS_BY_KEY: Update = Update {
     table: "conversations",
     columns: CONVERSATIONS,
@@ -16,7 +16,7 @@ pub const CONVERSATIONS_BY_KEY: Update = Update {
     set_from: 2,
 };
 
-/// Updates a contact by its key.
+/// Updates the contact with a given account id and contact id.
 pub const CONTACTS_BY_KEY: Update = Update {
     table: "contacts",
     columns: CONTACTS,
