@@ -61,7 +61,7 @@ impl AccountChannel {
         *lock(&self.newest)
     }
 
-    /// Returns the seq after which the tail cache continues.
+    /// Returns the seq after which new events continue the tail cache.
     pub(super) fn position(&self) -> Seq {
         self.after(&lock(&self.tail))
     }

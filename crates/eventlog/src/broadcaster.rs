@@ -66,7 +66,7 @@ pub(super) struct KnownState {
 #[derive(Debug)]
 pub struct StreamPermit(Arc<Broadcaster>, StreamKind);
 
-/// The kind of a stream.
+/// The kind of an open stream, by which streams are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamKind {
     /// A subscription whose client stores the cursor.
@@ -84,7 +84,7 @@ pub enum StreamKind {
 impl StreamKind {
     pub const ALL: [Self; 5] = [Self::Subscribe, Self::Consume, Self::Pubsub, Self::SendMessages, Self::Download];
 
-    /// Returns the name of the kind in metrics.
+    /// Returns the name of this kind of stream, as used in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Subscribe => "subscribe",

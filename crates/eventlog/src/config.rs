@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Bounds of the broadcaster's caches, and defaults of subscriptions.
+/// Limits on caches, reads and streams, and intervals for polling and bookmarks.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Maximum number of events in the tail cache of an account.
@@ -21,7 +21,7 @@ pub struct Config {
     pub max_streams: usize,
 }
 
-/// How much of a log is kept.
+/// Limits on the age and number of the events that a log keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct RetentionLimits {
     /// The age from which an event can be removed. Events are removed earlier if there are more than `events`.

@@ -21,10 +21,10 @@ pub struct Cursor {
     pub mark: Option<Mark>,
 }
 
-/// The first byte of a cursor without a mark.
+/// The first byte of an encoded cursor without a [`Mark`].
 const UNMARKED: u8 = 1;
 
-/// The first byte of a cursor with a mark.
+/// The first byte of an encoded cursor with a [`Mark`].
 const MARKED: u8 = 2;
 
 /// Whether cursors are issued with their marks. A process serves a single database, so this is a property of the process.

@@ -46,7 +46,7 @@ pub fn live(events: usize, at: Option<Micros>) {
     }
 }
 
-/// Records events that are sent from the database.
+/// Counts events that were read from the database, not from a tail cache, to be sent to a subscriber.
 pub fn caught_up(events: usize) {
     let instruments = &*INSTRUMENTS;
     instruments.delivered.add(events as u64, &instruments.database);

@@ -20,10 +20,10 @@ use sea_orm::{
 
 use crate::{log::Log, redaction::tombstone};
 
-/// The number of seqs that one step of rewriting covers.
+/// The number of consecutive seqs that one call of [`Log::rewrite_erased`] covers.
 const WINDOW: i64 = 2000;
 
-/// The number of rows that one statement rewrites.
+/// Maximum number of rows that one statement rewrites.
 const ROWS: usize = 100;
 
 /// Records, in the transaction of a merge, that the events of the contact `gone` now belong to the contact `into`.

@@ -41,7 +41,7 @@ const MERGED: i16 = EventKind::ContactMerged as i16;
 /// no value for a non-empty field does not match.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
-    /// [`EventKind`]s as numbers.
+    /// The [`EventKind`]s that match, as numbers.
     pub kinds: Vec<i16>,
     pub inboxes: Vec<InboxId>,
     pub conversations: Vec<ConversationId>,

@@ -42,7 +42,7 @@ pub use follow::run;
 /// The name of the JetStream stream.
 pub const STREAM: &str = "PARLEY_EVENTS";
 
-/// The prefix of the subjects `parley.events.ACCOUNT`.
+/// The prefix of all NATS subjects; the account's id follows, as in `parley.events.42`.
 const SUBJECT: &str = "parley.events";
 
 /// How long JetStream keeps an event: long enough for a replica that was briefly disconnected to catch up, but too short for the stream to
@@ -141,7 +141,7 @@ impl RelayedEvent {
 /// The events of one write, with the epoch of the log that they belong to.
 type Committed = (Epoch, Vec<EventRecord>);
 
-/// The sending end of the relay, for the broadcaster.
+/// The sending end of the relay, through which the broadcaster publishes committed events.
 #[derive(Clone, Debug)]
 pub struct Relay {
     client: Client,
@@ -150,7 +150,7 @@ pub struct Relay {
     pub(super) followed: Arc<Notify>,
 }
 
-/// The receiving end of the relay, for [`run`].
+/// The receiving end of the relay's queue, from which [`run`] takes committed events and publishes them to NATS.
 #[derive(Debug)]
 pub struct RelayReceiver {
     client: Client,

@@ -116,7 +116,7 @@ async fn discard_pending(broadcaster: &Broadcaster) {
     }
 }
 
-/// Receives the hints of other replicas.
+/// Listens for hints about new events and for ephemeral events from other replicas, and reconnects after errors.
 async fn listen(broadcaster: &Broadcaster, db: &Database) {
     loop {
         if let Err(error) = receive(broadcaster, db).await {

@@ -23,10 +23,10 @@ use crate::{
     log::{Log, LogRange},
 };
 
-/// The number of accounts that one query reads.
+/// Maximum number of accounts that one query reads.
 const ACCOUNTS: u64 = 500;
 
-/// The number of rows that one statement deletes.
+/// Maximum number of rows that one statement deletes.
 const ROWS: i64 = 2000;
 
 /// The start of an account's log, according to both the account's counters and the stored event rows.

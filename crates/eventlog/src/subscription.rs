@@ -257,7 +257,7 @@ impl Subscription {
         }
     }
 
-    /// Returns the capacity of the next frame.
+    /// Returns the capacity of the next frame, as limited by the remaining credit.
     fn capacity(&self) -> FrameCapacity {
         let most = self.broadcaster.config.frame_bytes;
         let bytes = self.credit.and_then(|credit| credit.bytes).map(usize::try_from);

@@ -19,12 +19,12 @@ const ENVELOPE: usize = 64;
 pub(super) struct TailRun {
     entries: Vec<EventRecord>,
     deliveries: Bytes,
-    /// The offset at which each entry's delivery ends.
+    /// For each entry, the offset in `deliveries` at which its delivery ends.
     ends: Vec<usize>,
 }
 
 impl TailRun {
-    /// Encodes the deliveries of consecutive entries.
+    /// Encodes consecutive entries as they are delivered to unfiltered subscribers.
     pub fn new(epoch: Epoch, entries: Vec<EventRecord>) -> Self {
         let mut out = BytesMut::with_capacity(entries.iter().map(|entry| entry.payload.len() + ENVELOPE).sum());
         let mut ends = Vec::with_capacity(entries.len());
@@ -48,7 +48,7 @@ impl TailRun {
     }
 }
 
-/// Appends the encoded delivery of an event to `out`.
+/// Encodes an event as it is delivered to subscribers, with `prev_seq` and cursor, and appends it to `out`.
 fn put(out: &mut BytesMut, epoch: Epoch, entry: &EventRecord, prev: Seq) {
     let cursor = Cursor {
         account: entry.account,
@@ -84,7 +84,7 @@ pub(super) struct ReadBatch {
     pub events: usize,
     /// Whether any event in the frame is about a contact and has no inbox.
     pub contacts: bool,
-    /// The time of the last event in the frame.
+    /// The time of the last event in the frame; `None` if the frame is empty.
     pub at: Option<Micros>,
 }
 
@@ -224,7 +224,7 @@ fn read_runs<'a>(runs: impl Iterator<Item = &'a TailRun>, position: Seq, frame_b
         at: None,
     };
     for run in runs {
-        // The position may be inside the first run.
+        // The position may be inside the first run, whose earlier events are skipped.
         let skip = usize::try_from(batch.position.0 + 1 - run.first().0).unwrap_or_default();
         let start = skip.checked_sub(1).and_then(|last| run.ends.get(last)).copied().unwrap_or_default();
         let deliveries = run.deliveries.slice(start..);

@@ -8,7 +8,7 @@ pub use slices::{measured, measured_bodies, off_worker};
 #[cfg(feature = "faults")]
 static SWITCH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
-/// A protection that can be turned off.
+/// A protection that tests can turn off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
     /// Commits from an older session of a durable consumer are rejected.
@@ -19,7 +19,7 @@ pub enum Protection {
     EpochCheck,
     /// A repeated request with the same id receives the stored response.
     IdempotencyKey,
-    /// A session is sent no more than its credit.
+    /// A durable consumer's session is sent no more events and bytes than its credit allows.
     Credit,
     /// If an agent views a conversation without unread messages, nothing is written, and no view by an agent is published at `/cable`.
     SilentViews,
@@ -81,11 +81,11 @@ pub enum Protection {
     ContiguousBodies,
     /// A request body must arrive within its time limit.
     BodyTime,
-    /// A token limited to inboxes may not open a consumer.
+    /// A token that is limited to inboxes cannot open a durable consumer.
     ConsumerScope,
     /// An agent bot reads and receives only data from the inboxes that it is connected to.
     BotScope,
-    /// A read-only token changes nothing.
+    /// Calls with a read-only token cannot change anything.
     ReadOnly,
     /// A token cannot be used to create a token with more access or a longer lifetime than its own.
     TokenLimits,
@@ -122,7 +122,7 @@ pub enum Protection {
     MemberView,
     /// A user's pubsub token must carry a valid signature for the access token from which it is derived.
     PubsubSignature,
-    /// Downloads are counted per caller.
+    /// The number of downloads that a caller may have open at once is limited.
     DownloadPermits,
     /// A stream is closed if its client stops reading.
     StallTimeout,
@@ -138,7 +138,7 @@ pub enum Protection {
     Outage,
     /// A connection that has not sent a complete request does not delay a drain.
     DrainedConnections,
-    /// A drain waits until clients have received complete responses.
+    /// A draining listener waits until clients have received complete responses.
     DrainedResponses,
     /// A restore locks other processes out of the database, and checks the database again after it has acquired the locks.
     RestoreLocks,

@@ -38,7 +38,7 @@ mod on {
         done
     }
 
-    /// Runs and measures one slice of work.
+    /// Runs `work` and measures its CPU time, not counting the time spent in `off_worker`.
     fn slice<T>(kind: &'static str, work: impl FnOnce() -> T) -> T {
         static LONGEST: Mutex<BTreeMap<&str, u64>> = Mutex::new(BTreeMap::new());
         if !is_measuring() {
@@ -66,13 +66,13 @@ mod on {
         u64::try_from(used.tv_sec * 1_000_000 + used.tv_nsec / 1_000).unwrap_or_default()
     }
 
-    /// Runs a task and measures its polls.
+    /// Runs a task and measures the CPU time of each poll.
     pub async fn measured<T>(kind: &'static str, task: impl Future<Output = T>) -> T {
         let mut task = pin!(task);
         std::future::poll_fn(move |cx| slice(kind, || task.as_mut().poll(cx))).await
     }
 
-    /// A response body whose polls are measured.
+    /// A response body that measures the CPU time of each poll.
     #[derive(Debug)]
     pub struct MeasuredBody<B> {
         kind: &'static str,

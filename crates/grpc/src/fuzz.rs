@@ -31,7 +31,7 @@ pub fn cursor(bytes: &[u8]) {
     let _ = Cursor::decode("after", &with_checksum(bytes));
 }
 
-/// Decodes a request that carries attributes and validates them.
+/// Decodes a request that contains attribute maps, and validates the attributes.
 pub fn attributes(bytes: &[u8]) {
     if wire_budget::check::<pb::CreateContactRequest>(bytes).is_err() {
         return;
@@ -44,7 +44,7 @@ pub fn attributes(bytes: &[u8]) {
     let _ = fields.conversation_attributes("additional_attributes", request.additional_attributes.as_ref());
 }
 
-/// Decodes a request that carries a filter and validates it.
+/// Decodes a request that contains a filter, and validates the filter.
 pub fn filter(bytes: &[u8]) {
     if wire_budget::check::<pb::FilterContactsRequest>(bytes).is_err() {
         return;

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use parley_storage::joined::{Conversation, Sender};
 use parley_types::id::ConversationId;
 
-/// A template to render for a conversation.
+/// A request to render a template for a conversation.
 #[derive(Clone, Debug)]
 pub struct TextRequest {
-    /// The template.
+    /// The source text of the template.
     pub text: String,
     /// The conversation whose values the template can use.
     pub conversation: Conversation,

@@ -16,12 +16,12 @@ pub struct Write {
     pub txn: DatabaseTransaction,
     /// Allocates ids and collects the rows and events of the operation.
     pub set: WriteSet,
-    /// The caller.
+    /// The caller of the operation.
     pub caller: Arc<Caller>,
 }
 
 impl Write {
-    /// Returns the account.
+    /// Returns the account that the operation writes to.
     pub fn account(&self) -> &Arc<account::Model> {
         &self.set.account
     }

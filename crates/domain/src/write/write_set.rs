@@ -26,7 +26,7 @@ mod sequence_numbers;
 /// The minimum difference between the times of two consecutive writes of an account.
 const TICK: Duration = Duration::from_micros(1);
 
-/// An uploaded attachment that a write claims.
+/// An uploaded attachment that a write claims, for a message or as an avatar.
 #[derive(Clone, Copy, Debug)]
 pub struct AttachmentClaim {
     /// The id of the attachment.
@@ -41,7 +41,7 @@ pub struct AttachmentClaim {
 /// discards the write.
 #[derive(Clone, Debug)]
 pub struct WriteSet {
-    /// The account.
+    /// The account that is written to.
     pub account: Arc<account::Model>,
     /// The time of the write, which is later than that of every earlier write of the account.
     pub at: Micros,
@@ -61,7 +61,7 @@ pub struct NewRows {
     pub messages: Vec<message::Model>,
     /// Uploaded attachments that the write claims.
     pub claims: Vec<AttachmentClaim>,
-    /// New attachments.
+    /// New attachments, as opposed to uploaded ones that already have a row.
     pub attachments: Vec<attachment::Model>,
 }
 
@@ -78,7 +78,7 @@ struct Texts {
 pub struct CompletedWrite {
     /// The account's counters after the write.
     pub counters: account_log::Model,
-    /// The new rows.
+    /// The rows that the write adds.
     pub rows: NewRows,
     /// The events with their sequence numbers.
     pub entries: Vec<EventRecord>,
@@ -109,13 +109,13 @@ impl WriteSet {
         }
     }
 
-    /// Allocates a message id.
+    /// Allocates the account's next message id.
     pub fn allocate_message_id(&mut self) -> MessageId {
         self.counters.last_message_id.0 += 1;
         self.counters.last_message_id
     }
 
-    /// Allocates a conversation number.
+    /// Allocates the account's next conversation id.
     pub fn allocate_conversation_id(&mut self) -> ConversationId {
         self.counters.last_conversation_id.0 += 1;
         self.counters.last_conversation_id
@@ -136,7 +136,7 @@ impl WriteSet {
         self.rows.attachments.push(row);
     }
 
-    /// Sets the templates that were rendered for this write.
+    /// Supplies the texts of the templates that were rendered for this write.
     pub fn set_rendered_texts(&mut self, rendered: Arc<RenderedTexts>) {
         self.texts.rendered = rendered;
     }
@@ -161,7 +161,7 @@ impl WriteSet {
         std::mem::take(&mut self.texts.missing)
     }
 
-    /// Adds an event.
+    /// Adds an event to the write.
     pub fn emit(&mut self, draft: PendingEvent) {
         self.drafts.push(draft);
     }

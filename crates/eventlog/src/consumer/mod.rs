@@ -94,7 +94,7 @@ impl Consumer {
         self.shards.first().map_or(self.row.start_epoch, |shard| shard.epoch)
     }
 
-    /// Returns the number of the consumer's sessions that are alive.
+    /// Returns how many of the consumer's shards have a session whose lease has not expired at `now`.
     pub fn sessions(&self, now: Micros) -> usize {
         self.shards.iter().filter(|shard| shard.leased_until > now).count()
     }

@@ -120,7 +120,7 @@ impl Session {
         self.started_at
     }
 
-    /// Returns the fencing number.
+    /// Returns the session's fencing number, which is higher than that of any earlier session of the shard.
     pub fn fence(&self) -> i64 {
         self.fence
     }

@@ -53,7 +53,7 @@ pub fn client_conversation(
     }
 }
 
-/// Converts a message for a session.
+/// Converts a message to the view that a contact session has of it.
 pub fn client_message(message: &joined::Message, session: &contact_inbox::Model) -> pb::Message {
     Visitor(session).message(message.to_proto())
 }

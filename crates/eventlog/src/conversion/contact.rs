@@ -66,7 +66,7 @@ impl FromStored<&joined::ContactSessions> for pb::Contact {
     }
 }
 
-/// Converts a session without its inbox, as in events.
+/// Converts a contact session as events contain it: without the details of its inbox.
 impl FromStored<&contact_inbox::Model> for pb::ContactInbox {
     fn from_stored(row: &contact_inbox::Model) -> Self {
         Self {

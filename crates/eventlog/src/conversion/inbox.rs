@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::FromStored;
 
-/// Which credentials of an inbox are included.
+/// Which credentials are included when an inbox is converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialsShown {
     /// No credentials, as in events.

@@ -25,7 +25,7 @@ pub trait FromStored<R> {
     fn from_stored(stored: R) -> Self;
 }
 
-/// The result of a write that returns no resource.
+/// Converts the result of a write that returns no resource.
 impl FromStored<&()> for () {
     fn from_stored((): &()) {}
 }

@@ -23,7 +23,7 @@ fn only(truncated_fields: Vec<String>, shown: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// The session that data is converted for.
+/// The contact session for which data is converted. The result contains only what the session is allowed to see.
 #[derive(Clone, Copy, Debug)]
 pub struct Visitor<'a>(pub &'a contact_inbox::Model);
 
@@ -256,7 +256,7 @@ impl Visitor<'_> {
         }
     }
 
-    /// Converts an ephemeral event.
+    /// Converts an ephemeral event to the view that the session has of it.
     pub fn ephemeral(self, event: pb::EphemeralEvent) -> pb::EphemeralEvent {
         pb::EphemeralEvent {
             kind: event.kind,

@@ -24,7 +24,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Creates a layer that stores events in `log`.
+    /// Creates a layer that writes audit events to `log`.
     pub fn new(log: AuditLog) -> Self {
         Self { log }
     }

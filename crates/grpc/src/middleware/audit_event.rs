@@ -59,7 +59,7 @@ impl AuditEvent {
         let _ = self.caller.set(caller);
     }
 
-    /// Sets the target. Only the first call has an effect.
+    /// Sets what the audited call acts on. Only the first call of this method has an effect.
     pub fn set_target(&self, target: AuditTarget) {
         let _ = self.target.set(target);
     }

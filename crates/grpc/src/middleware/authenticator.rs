@@ -72,7 +72,7 @@ impl Payer {
     }
 }
 
-/// Authenticates tokens, and charges calls without a token.
+/// Authenticates tokens, and applies rate limits to calls without a token.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     tokens: Tokens,

@@ -23,7 +23,7 @@ pub struct RpcCall {
 }
 
 impl RpcCall {
-    /// Looks up the method by the request's path.
+    /// Creates a call, and looks up its method by the request's path.
     pub fn new(request: Request<axum::body::Body>) -> Self {
         Self {
             method: policy::method(request.uri().path()),

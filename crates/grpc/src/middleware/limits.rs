@@ -40,11 +40,11 @@ pub struct LimitsConfig {
 /// session, each of which has exactly one pubsub token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamOwner {
-    /// An access token.
+    /// The access token that opened the stream.
     Token(TokenId),
-    /// A user's pubsub token.
+    /// The user whose pubsub token opened the stream.
     User(UserId),
-    /// A contact session's pubsub token.
+    /// The contact session whose pubsub token opened the stream.
     Session(ContactInboxId),
 }
 
@@ -79,7 +79,7 @@ pub const HEADERS: [HeaderName; 3] = [
 ];
 
 impl RateLimitState {
-    /// Writes the state to the headers of a response.
+    /// Writes the state of the rate limit to the headers of a response.
     pub fn write_headers(self, headers: &mut HeaderMap) {
         let values = [u64::from(self.limit), u64::from(self.remaining), self.reset];
         for (name, value) in HEADERS.into_iter().zip(values) {

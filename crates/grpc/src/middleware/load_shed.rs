@@ -30,7 +30,7 @@ pub struct LoadShed {
 }
 
 impl LoadShed {
-    /// Creates a layer that counts calls in `limits`.
+    /// Creates a layer that enforces the in-flight call limit configured in `limits`.
     pub fn new(limits: Arc<Limits>) -> Self {
         Self { limits }
     }

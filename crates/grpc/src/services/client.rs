@@ -448,7 +448,7 @@ fn seen(seen: &VisibleConversation, visitor: &ContactSession) -> pb::ClientConve
     conversation
 }
 
-/// Converts a conversation without its messages.
+/// Converts a conversation for a visitor, leaving out its messages.
 fn without_messages(conversation: &Conversation, visitor: &ContactSession) -> pb::ClientConversation {
     client_conversation(conversation, &[], &visitor.client.row)
 }

@@ -40,7 +40,7 @@ const NAME: usize = 255;
 /// Maximum number of queued client requests that are handled in one batch.
 const MAX_BATCHED_REQUESTS: usize = 256;
 
-/// The response stream of a session.
+/// The response stream of a durable consumer's session.
 pub type Frames = WatchedStream<Frame>;
 
 /// Opens a session from the first request of the stream.

@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-/// Defines a method that changes one conversation and returns it.
+/// Expands to the body of a method that changes one conversation and returns it.
 macro_rules! update_and_respond {
     ($self:ident, $request:ident, $response:ident, |$fields:ident, $req:ident| $patch:expr) => {{
         let $req = $request.get_ref();

@@ -39,7 +39,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 pub enum UploadPart {
     /// The file's metadata, which precedes the content.
     Header(pb::FileHeader),
-    /// Part of the content.
+    /// A chunk of the file's content.
     Chunk(Bytes),
 }
 
@@ -78,7 +78,7 @@ pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
     required("header", first).or_status()
 }
 
-/// Counts a download as open until the guard is dropped.
+/// Counts a download as open until the permit is dropped.
 enum DownloadPermit {
     OfService {
         _permit: OpenStreamGuard,

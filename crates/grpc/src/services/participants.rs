@@ -29,7 +29,7 @@ use crate::{
 /// Maximum number of users in one call.
 const MAX_USERS: usize = 1000;
 
-/// Defines a method that changes the participants of a conversation.
+/// Expands to the body of a method that changes the participants of a conversation.
 macro_rules! change_participants {
     ($self:ident, $request:ident, $respond:expr, $patch:expr) => {{
         let req = $request.get_ref();

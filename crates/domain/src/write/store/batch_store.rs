@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 
 use super::super::{plan::Plan, planner::BatchPlanner, write_set::NewRows};
 
-/// The SQL statements for a kind of batched write.
+/// Stores batched writes of one kind with SQL statements.
 pub trait BatchStore: BatchPlanner {
     /// Stores plans on PostgreSQL in a single statement that first claims the counters. A plan is stored only if its account's head is
     /// where the plan expects it. Returns the accounts whose plans were stored. `unlocked` omits the claim, which only tests do.
@@ -45,7 +45,7 @@ pub trait BatchStore: BatchPlanner {
     fn store_rows(txn: &DatabaseTransaction, rows: NewRows) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// Converts the error of a failed sqlx statement.
+/// Converts the sqlx error from a failed statement to an [`Error`].
 pub fn failed(error: sqlx::Error) -> Error {
     DbErr::Exec(RuntimeErr::SqlxError(error.into())).into()
 }

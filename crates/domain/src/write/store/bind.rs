@@ -10,7 +10,7 @@ use super::super::{plan::Plan, planner::BatchPlanner};
 /// A query with its bound parameters.
 pub type Bound<'q> = Query<'q, Postgres, PgArguments>;
 
-/// Binds one array parameter: one column of all rows.
+/// Binds an array parameter that holds the values of one column for all rows.
 pub fn column<'q, T: ?Sized, V>(query: Bound<'q>, rows: &[&'q T], get: impl Fn(&'q T) -> V) -> Bound<'q>
 where
     Vec<V>: Encode<'q, Postgres> + Type<Postgres> + 'q,
@@ -18,7 +18,7 @@ where
     query.bind(rows.iter().map(|row| get(row)).collect::<Vec<V>>())
 }
 
-/// Converts a time to microseconds.
+/// Converts an optional time to the microseconds that the database stores.
 pub fn time(at: Option<Micros>) -> Option<i64> {
     at.map(|at| at.0)
 }
@@ -40,7 +40,7 @@ pub fn bind_counters<'q, B: BatchPlanner>(query: Bound<'q>, plans: &[&'q Plan<B>
     column(query, &after, |row| row.last_occurred_at.0)
 }
 
-/// Binds the events, in the order of [`EVENTS`](super::columns::EVENTS).
+/// Binds the events to store, with their columns in the order of [`EVENTS`](super::columns::EVENTS).
 pub fn bind_events<'q, B: BatchPlanner>(query: Bound<'q>, plans: &[&'q Plan<B>]) -> Bound<'q> {
     let rows: Vec<&EventRecord> = plans.iter().flat_map(|plan| &plan.entries).collect();
     let query = column(query, &rows, |row| row.account.0);
@@ -56,7 +56,7 @@ pub fn bind_events<'q, B: BatchPlanner>(query: Bound<'q>, plans: &[&'q Plan<B>])
     column(query, &rows, |row| row.payload.as_ref())
 }
 
-/// Binds the responses to store, in the order of [`KEYS`](super::columns::KEYS).
+/// Binds the responses to store, with their columns in the order of [`KEYS`](super::columns::KEYS).
 pub fn bind_responses<'q>(query: Bound<'q>, rows: &[&'q idempotency_key::Model]) -> Bound<'q> {
     let query = column(query, rows, |row| row.account_id.0);
     let query = column(query, rows, |row| row.request_id);

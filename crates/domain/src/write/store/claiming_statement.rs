@@ -36,7 +36,7 @@ impl ClaimingStatement {
         Self { sql, parameters }
     }
 
-    /// Adds a part that inserts rows of claimed accounts.
+    /// Adds a CTE called `name` that inserts rows into `table`, but only for accounts whose counters the statement has claimed.
     pub fn insert(&mut self, name: &str, table: &str, columns: &[Column]) {
         let text = insert(&mut self.parameters, table, columns);
         self.add(name, &text);
@@ -48,7 +48,7 @@ impl ClaimingStatement {
         self.add(name, &text);
     }
 
-    /// Returns the text. The statement returns the claimed accounts.
+    /// Returns the text of the statement. The statement returns the ids of the accounts whose counters it claimed.
     pub fn finish(self) -> String {
         self.sql + " SELECT account_id FROM c"
     }

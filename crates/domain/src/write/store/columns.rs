@@ -3,7 +3,7 @@
 /// A column: its name and its PostgreSQL type.
 pub type Column = (&'static str, &'static str);
 
-/// The columns of the expected and the new counters.
+/// The columns for an account's counters: those that a write expects, followed by the new ones that it stores.
 pub const COUNTERS: &[Column] = &[
     ("account_id", "bigint"),
     ("epoch", "bigint"),
@@ -13,7 +13,7 @@ pub const COUNTERS: &[Column] = &[
     ("last_occurred_at", "bigint"),
 ];
 
-/// The columns of events.
+/// The columns of the table `events`.
 pub const EVENTS: &[Column] = &[
     ("account_id", "bigint"),
     ("seq", "bigint"),
@@ -28,7 +28,7 @@ pub const EVENTS: &[Column] = &[
     ("payload", "bytea"),
 ];
 
-/// The columns of stored responses.
+/// The columns of the responses that are stored for idempotency keys.
 pub const KEYS: &[Column] = &[
     ("account_id", "bigint"),
     ("request_id", "uuid"),

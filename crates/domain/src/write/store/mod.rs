@@ -28,7 +28,7 @@ pub mod sqlite;
 
 pub use batch_store::{BatchStore, failed};
 
-/// A shard's access to the database.
+/// A writer shard's access to the database.
 #[derive(Debug)]
 pub struct Store {
     db: Database,
@@ -98,7 +98,7 @@ impl Store {
         self.postgres.release().await;
     }
 
-    /// Closes the shard's own connection.
+    /// Closes the writer shard's own connection to PostgreSQL, if it is open.
     pub async fn close(&mut self) {
         self.postgres.close().await;
     }

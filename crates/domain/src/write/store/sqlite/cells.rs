@@ -52,10 +52,10 @@ pub fn time(at: Option<Micros>) -> Cell<'static> {
     maybe(at.map(|at| at.0))
 }
 
-/// The expected and the new counters.
+/// An account's counters as a write expects them, and as they are after the write.
 pub type Counters<'a> = (&'a account_log::Model, &'a account_log::Model);
 
-/// Returns the values of counters in the order of [`COUNTERS`].
+/// Returns the values of the expected and the new counters, in the order of [`COUNTERS`].
 pub fn counters((before, after): Counters) -> [Cell<'static>; COUNTERS.len()] {
     [
         number(before.account_id),

@@ -8,7 +8,7 @@ use super::super::columns::{COUNTERS, Column};
 pub struct Update {
     /// The name of the table.
     pub table: &'static str,
-    /// All columns, those of the key first.
+    /// All columns that the update uses, beginning with the key columns.
     pub columns: &'static [Column],
     /// The number of columns that form the key.
     pub key: usize,
