@@ -73,7 +73,7 @@ pub struct Charged;
 pub struct AnonymousLimits {
     config: Config,
     address: Limiters<ClientAddress>,
-    /// Rates for undeclared proxies.
+    /// Rate limiters for undeclared proxies, whose limits are higher than those for client addresses.
     proxy: Limiters<ClientAddress>,
     inbox: Limiters<InboxId>,
     calls: ByAddress,

@@ -127,7 +127,7 @@ impl RequestMemory {
         }
     }
 
-    /// Creates a charge of zero bytes.
+    /// Creates a charge against a holder's share, initially of zero bytes.
     pub fn charge(&self, holder: MemoryShare) -> MemoryCharge {
         MemoryCharge {
             memory: self.clone(),
@@ -233,7 +233,7 @@ impl MemoryCharge {
         }
     }
 
-    /// Returns the holder whose share is charged.
+    /// Returns the holder whose share of the memory budget is charged.
     pub fn holder(&self) -> MemoryShare {
         self.held().holder
     }

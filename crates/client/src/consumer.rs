@@ -267,7 +267,7 @@ impl Consumer {
 
 async fn open(mut events: EventsServiceClient<Channel>, server: &Server, open: ConsumeOpen) -> Result<Session, Status> {
     let (requests, saying) = mpsc::channel(REQUEST_QUEUE);
-    // Sending cannot fail, because the queue is empty.
+    // Sending cannot fail: the queue is newly created, so it is empty and its receiver is open.
     let _ = requests.try_send(request(consume_request::Request::Open(open)));
     let mut stream = events.consume(server.request(ReceiverStream::new(saying))).await?.into_inner();
     let Some(Response::Opened(opened)) = stream.message().await?.and_then(|message| message.response) else {

@@ -3,7 +3,7 @@
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// Why a client ended.
+/// The reason why a client stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The client's position is lost: the log does not continue from it. The client has to start again, from a snapshot or at the oldest

@@ -70,18 +70,18 @@ pub fn heavy<T>(step: impl FnOnce() -> T) -> T {
 #[derive(Debug, Default)]
 pub struct Weight(AtomicBool);
 
-/// A request that has a [`Weight`].
+/// A request with a [`Weight`], which records whether it is heavy because of a large body or response.
 pub trait HasWeight {
     fn weight(&self) -> &Weight;
 }
 
 impl Weight {
-    /// Marks the request as heavy.
+    /// Marks the request as heavy: from now on, it is polled in heavy steps.
     pub fn add(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the request is heavy.
+    /// Returns whether the request is heavy, that is, polled in heavy steps.
     pub fn is_heavy(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

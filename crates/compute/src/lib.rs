@@ -46,7 +46,7 @@ pub struct ComputePool {
     queue: usize,
 }
 
-/// Why a pool returned no result.
+/// The reason why a pool returned no result for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// The queue is full.

@@ -10,5 +10,5 @@ mod server;
 pub use script::{Expect, SCENARIOS, Scenario, Step};
 pub use server::{Requests, serve};
 
-/// The number of events in the account's log.
+/// The number of events in the log that the conformance server serves.
 pub const EVENTS: u64 = 10;

@@ -46,7 +46,7 @@ const REMOVED_AT_ONCE: u64 = 5_000;
 /// such calls can occupy at most as much of the table as the refused calls of one account.
 const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
 
-/// Why an event was not stored.
+/// The reason why an audit event was not stored.
 #[derive(Clone, Copy, Debug)]
 enum Lost {
     QueueFull,
@@ -112,7 +112,7 @@ impl NewAuditEvent {
     }
 }
 
-/// An element of the writer's queue.
+/// An element of the audit writer's queue.
 #[derive(Debug)]
 enum Job {
     Store(Box<AuditRow>),

@@ -10,7 +10,7 @@ use crate::client_address::ClientAddress;
 /// proxies.
 pub const PROXY_RATE_FACTOR: u32 = 10;
 
-/// Limits per minute. 0 means no limit.
+/// Limits on activities and bytes per minute. 0 means no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rates {
     /// The number of new sessions.

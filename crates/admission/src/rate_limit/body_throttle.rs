@@ -30,7 +30,7 @@ impl BodyThrottle {
         self.pause = Some(Box::pin(sleep_until(resumes)));
     }
 
-    /// Waits until the next bytes may be read.
+    /// Waits until the throttle allows more bytes of the body to be read.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(pause) = &mut self.pause else { return Poll::Ready(()) };
         ready!(pause.as_mut().poll(cx));

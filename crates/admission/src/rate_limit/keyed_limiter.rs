@@ -78,7 +78,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     }
 }
 
-/// The states of the most recently used keys.
+/// The rate limiter states of the most recently used keys.
 #[derive(Debug)]
 struct Recent<K: Hash + Eq>(Mutex<LruCache<K, Nanos>>);
 

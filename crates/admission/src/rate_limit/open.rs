@@ -49,7 +49,7 @@ impl Counts {
     pub fn open(&self, address: Option<ClientAddress>, resource: Resource, most: usize) -> Result<Permit, Exceeded> {
         let key = address.map(|address| (counting_key(address), resource));
         if let Some(key) = key {
-            // `counting_key` returns undeclared proxies only if a test disables `Protection::ProxyLimits`.
+            // `counting_key` returns an `UndeclaredProxy` only if a test disables `Protection::ProxyLimits`.
             let most = if matches!(key.0, ClientAddress::UndeclaredProxy(_)) {
                 most * PROXY_RATE_FACTOR as usize
             } else {

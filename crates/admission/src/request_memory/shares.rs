@@ -58,13 +58,13 @@ impl Shares {
         }
     }
 
-    /// Returns the bytes held by all holders together.
+    /// Returns the total number of bytes charged to all holders.
     pub fn used(&self) -> usize {
         let held = self.held();
         held.known + held.anonymous
     }
 
-    /// Checks whether a holder's share has room for another `bytes`.
+    /// Checks whether a holder's share of the memory budget has room for `bytes` more bytes.
     pub fn check(&self, holder: MemoryShare, bytes: usize) -> Result<(), Exhausted> {
         self.held().check(self, holder, bytes)
     }

@@ -86,7 +86,7 @@ pub struct SessionScope {
 /// An authenticated caller. Its token was valid when it was last looked up, which can be a few seconds ago.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The caller's token.
+    /// The id of the caller's token.
     pub token: TokenId,
     /// The identity that the token authenticates.
     pub principal: Principal,
@@ -108,7 +108,7 @@ pub struct Limits {
 }
 
 const ROLE: &str = "only an administrator may do this";
-/// The error text for a write with a read-only token.
+/// The error text for an attempt to write with a read-only token.
 pub const READ_ONLY: &str = "the token is read-only";
 const INBOX: &str = "the caller is not a member of this inbox";
 const VOUCH: &str = "only a caller who sees every inbox may mark a session as verified";

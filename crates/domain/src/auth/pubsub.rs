@@ -55,7 +55,7 @@ pub struct PubsubSubscriber {
 pub struct Present {
     /// The head of the event log when the presence was read.
     pub head: Cursor,
-    /// The availability of members, by user id.
+    /// The availability of the members who are online, by user id. Members without `auto_offline` always count as online.
     pub users: BTreeMap<UserId, Availability>,
     /// The contacts that are online; empty if the subscriber is a contact session.
     pub contacts: Vec<ContactId>,

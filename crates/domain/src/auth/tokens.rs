@@ -93,7 +93,7 @@ impl Tokens {
         self.good.get(&hash(secret)).await.is_some()
     }
 
-    /// Same as [`Self::was_good`], but synchronous.
+    /// Returns whether a secret was valid within the last hour. Synchronous variant of [`Self::was_good`].
     pub fn is_known(&self, secret: &str) -> bool {
         self.good.contains_key(&hash(secret))
     }

@@ -42,7 +42,7 @@ fn same(stored: Option<&String>, given: Option<&str>) -> bool {
 pub(super) struct ContactMatch {
     /// The contact that the session is attached to, or `None` if a new contact must be created for it.
     pub contact: Option<ContactId>,
-    /// Another contact that has one of the submitted values.
+    /// A contact other than `contact` that has one of the submitted values.
     pub possible_duplicate: Option<ContactId>,
     /// Whether the identifier, the e-mail address and the phone number (in this order) already belong to a contact. A new contact is
     /// created without such a value.

@@ -20,7 +20,7 @@ use crate::{
     write::call::{Answer, Call},
 };
 
-/// How long after its creation a survey accepts responses.
+/// How long a survey accepts responses, counted from its creation.
 const SURVEY: Duration = Duration::from_hours(14 * 24);
 const LATE: &str = "You cannot update the CSAT survey after 14 days";
 

@@ -100,7 +100,7 @@ pub struct ContactQuery {
     /// Returns only contacts that are online now, including unresolved contacts (those without an e-mail address, phone number or
     /// identifier).
     pub online: bool,
-    /// Returns only contacts that match this condition.
+    /// Restricts the list to contacts that match this condition.
     pub filter: Condition,
     /// The sort orders, each with a flag for descending order. Must not be empty.
     pub orders: Vec<(ContactOrder, bool)>,

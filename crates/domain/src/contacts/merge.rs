@@ -162,7 +162,7 @@ fn forget_submitted(row: &mut contact::Model, submitted: &Submitted) {
     }
 }
 
-/// Copies values that `base` lacks from the deleted contact.
+/// Copies from the deleted contact the values that `base` lacks.
 fn take_over(base: &mut Contact, gone: &Contact) {
     let (to, from) = (&mut base.row, &gone.row);
     if to.name.trim().is_empty() {

@@ -31,14 +31,14 @@ use crate::{
     },
 };
 
-/// A session to find or create.
+/// A contact session to find or create.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NewSession {
     /// The contact that the session belongs to.
     pub contact: ContactId,
     /// The inbox that the session is in.
     pub inbox: InboxId,
-    /// The source id; `None` for a random one.
+    /// The session's source id; if `None`, a random one is generated.
     pub source_id: Option<String>,
     /// Whether to mark the session as verified.
     pub hmac_verified: bool,

@@ -9,7 +9,7 @@ pub use parley_storage::entity::contact::{TEXTS, Text};
 pub struct ContactTexts(Vec<(Text, Option<String>)>);
 
 impl ContactTexts {
-    /// Sets or removes a text.
+    /// Adds a change that sets a text field to `value`, or removes the text if `value` is `None`.
     pub fn set(&mut self, text: Text, value: Option<String>) {
         self.0.push((text, value));
     }

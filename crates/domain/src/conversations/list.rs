@@ -46,43 +46,43 @@ pub enum Assigned {
 /// The filters and the order of a list of conversations. An empty or absent filter matches all conversations.
 #[derive(Clone, Debug)]
 pub struct ConversationQuery {
-    /// Returns only conversations with any of these statuses.
+    /// Restricts the list to conversations with any of these statuses; empty means no restriction.
     pub statuses: Vec<ConversationStatus>,
-    /// Returns only conversations in any of these inboxes.
+    /// Restricts the list to conversations in any of these inboxes; empty means no restriction.
     pub inboxes: Vec<InboxId>,
-    /// Returns only conversations with this contact.
+    /// Restricts the list to conversations with this contact.
     pub contact: Option<ContactId>,
-    /// Returns only conversations assigned to this team.
+    /// Restricts the list to conversations assigned to this team.
     pub team: Option<TeamId>,
-    /// Returns only conversations of contact sessions with this source id.
+    /// Restricts the list to conversations of contact sessions with this source id.
     pub source_id: Option<String>,
-    /// Returns only conversations whose assignee matches.
+    /// Restricts the list to conversations that match this filter by assignee.
     pub assigned: Option<Assigned>,
-    /// Returns only conversations with any of these labels.
+    /// Restricts the list to conversations with any of these labels; empty means no restriction.
     pub labels: Vec<String>,
-    /// Returns only conversations with an incoming or outgoing message that contains this string. One search examines a limited number of
-    /// messages.
+    /// Restricts the list to conversations with an incoming or outgoing message that contains this string. One search examines a limited
+    /// number of messages.
     pub text: Option<String>,
     /// Whether to return only unattended conversations: those without a first reply, and those whose contact is waiting for a reply.
     pub unattended: bool,
-    /// If set, returns only conversations in which this user participates; `Some(None)` matches no conversation.
+    /// If set, restricts the list to conversations in which this user participates; `Some(None)` matches no conversation.
     pub participant: Option<Option<UserId>>,
-    /// If set, returns only conversations in which a private note mentions this user; `Some(None)` matches no conversation.
+    /// If set, restricts the list to conversations in which a private note mentions this user; `Some(None)` matches no conversation.
     pub mentioned: Option<Option<UserId>>,
-    /// Returns only conversations that changed at or after this time.
+    /// Restricts the list to conversations that changed at or after this time.
     pub updated_since: Option<Micros>,
     /// The value to sort by.
     pub order: ConversationOrder,
     /// Whether to sort in descending order.
     pub descending: bool,
-    /// Whether to also return counts.
+    /// Whether to also return [`Counts`] of the conversations.
     pub count: bool,
 }
 
 /// A page of conversations, with counts if they were requested.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// The conversations.
+    /// The requested page of conversations.
     pub page: Page<ConversationSummary>,
     /// The counts, if the query requested them.
     pub counts: Option<Counts>,

@@ -20,7 +20,7 @@ use crate::messages::new_message::NewMessage;
 /// messages.
 #[derive(Clone, Debug, Default)]
 pub struct Available {
-    /// The uploads that the messages name.
+    /// The uploads that the new messages refer to.
     pub uploads: Uploads,
     /// Reserved ids for new attachment rows.
     pub ids: VecDeque<i64>,

@@ -28,7 +28,7 @@ pub struct Plain {
 /// An attachment of a new message whose upload name has been verified.
 #[derive(Clone, Debug)]
 pub enum PendingAttachment {
-    /// The id of the upload's row.
+    /// An uploaded file, identified by the id of its row.
     Upload(i64),
     /// An attachment that has no row yet; the row is stored together with the message.
     Plain(Box<Plain>),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// The values with which an empty database is initialized.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// The administrator's token; empty for a random one.
+    /// The administrator's token; if empty, a random token is generated.
     pub token: String,
     /// The public identifier of the first inbox; empty for a random one.
     pub inbox_identifier: String,
@@ -21,7 +21,7 @@ pub struct Config {
 pub enum AdministratorToken {
     /// The token is the one that the operator configured. It must not be printed: the operator already knows it.
     Given,
-    /// A random token, which the caller must show once.
+    /// A randomly generated token, which the caller must show to the operator once.
     Generated(String),
     /// A random token, stored in this file, which only its owner can read.
     Stored(PathBuf),
