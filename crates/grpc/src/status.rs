@@ -101,7 +101,7 @@ impl StatusBuilder {
         self
     }
 
-    /// Counts a call that was rejected by a limit.
+    /// Counts in the metrics, under `reason`, that a limit rejected the call.
     fn count_rejection(self, reason: &'static str) -> Self {
         meter::rejected(reason);
         self

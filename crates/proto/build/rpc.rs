@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 
-/// The package for whose methods implementations are generated.
+/// The Protobuf package for which trait implementations are generated.
 const PACKAGE: &str = "parley.v1";
 
-/// Returns the generated implementations as Rust items.
+/// Returns the generated trait implementations as Rust source code.
 pub fn implementations(pool: &DescriptorPool, is_audited: &dyn Fn(&MethodDescriptor) -> bool) -> String {
     let mut code = String::new();
     for service in pool.services().filter(|service| service.package_name() == PACKAGE) {

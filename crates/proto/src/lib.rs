@@ -28,5 +28,5 @@ pub mod samples;
 pub mod value;
 pub mod wire_budget;
 
-/// The encoded descriptors of the contract, for reflection.
+/// The encoded Protobuf descriptors of the API, for gRPC server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/parley_descriptor.bin"));

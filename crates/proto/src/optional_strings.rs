@@ -5,7 +5,7 @@
 pub struct OptionalString {
     /// The name of the field.
     pub name: &'static str,
-    /// The comment on the field in the contract.
+    /// The comment on the field in its `.proto` file.
     pub comment: &'static str,
 }
 

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use super::{MethodCaller, MethodCredential, MethodEffect};
 
-/// A method of the contract with its policy.
+/// A gRPC method and its policy, as declared in the `.proto` files.
 #[derive(Debug, PartialEq, Eq)]
 // The flags are independent of each other, so they cannot be combined into an enum.
 #[allow(clippy::struct_excessive_bools)]
@@ -37,7 +37,7 @@ pub struct Method {
     pub server_streaming: bool,
 }
 
-/// All methods, in the order of the contract's files.
+/// All methods, in the order of the `.proto` files.
 pub static METHODS: &[Method] = include!(concat!(env!("OUT_DIR"), "/policy.rs"));
 
 static BY_PATH: LazyLock<HashMap<&'static str, &'static Method>> =

@@ -42,7 +42,7 @@ pub trait WriteRequest: Message + Name + Default + Clone + 'static {
     }
 }
 
-/// A request about one resource, which it identifies by id.
+/// A request that identifies one resource by its id.
 pub trait IdRequest: UnaryRequest {
     /// Returns the id of the resource.
     fn id(&self) -> i64;
@@ -127,7 +127,7 @@ pub trait Record: Message + Default + 'static {
 /// The result of handling a request: the response or a status.
 pub type Reply<R> = Result<Response<<R as UnaryRequest>::Response>, Status>;
 
-/// Handles the five standard methods of a record.
+/// Handles the create, get, list, update and delete methods of a record type.
 pub trait RecordHandler<R: Record>: Send + Sync + 'static {
     /// Handles the method that creates a record.
     fn create(&self, request: Request<R::Create>) -> impl Future<Output = Reply<R::Create>> + Send;
@@ -145,7 +145,7 @@ pub trait RecordHandler<R: Record>: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct RecordServer<H>(pub H);
 
-/// The generated implementations for the messages of the contract.
+/// The generated trait implementations for the Protobuf messages of the API.
 #[allow(clippy::needless_update, reason = "generated for messages with and without other fields")]
 mod implementations {
     include!(concat!(env!("OUT_DIR"), "/rpc.rs"));

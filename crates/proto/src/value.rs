@@ -54,7 +54,7 @@ pub fn is_beyond_times(value: &Json) -> bool {
         _ => None,
     };
     let (first, last) = (Micros::MIN.seconds(), Micros::MAX.seconds());
-    // A double represents both ends of the range exactly.
+    // A double represents both ends of the range exactly, so these casts are lossless.
     #[allow(clippy::cast_precision_loss)]
     let range = first as f64..(last + 1) as f64;
     seconds.is_some_and(|seconds| !range.contains(&seconds)) && parley_fault::is_on(Protection::TimeRange)

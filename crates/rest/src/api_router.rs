@@ -47,7 +47,7 @@ impl ApiRouter {
         Self { tag, routes: Vec::new() }
     }
 
-    /// Adds a read-only route, called by GET.
+    /// Adds a read-only route for GET requests.
     #[must_use]
     pub fn get<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, description: RouteDescription) -> Self {
         self.add(path, &[Method::GET], on(MethodFilter::GET, handler), description)
@@ -72,7 +72,7 @@ impl ApiRouter {
         self.add(path, &[Method::DELETE], on(MethodFilter::DELETE, handler), description)
     }
 
-    /// Returns the routes in the table.
+    /// Returns all routes that were added to this router.
     pub fn into_routes(self) -> Vec<Route> {
         self.routes
     }
@@ -88,7 +88,7 @@ impl ApiRouter {
         self
     }
 
-    /// Appends the routes in another table.
+    /// Appends the routes of another router.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
         self.routes.extend(other.routes);

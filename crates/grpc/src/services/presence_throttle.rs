@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 /// their availability would cause one database read for each change and subscriber.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The schedule for the presence lists of one stream.
+/// Schedules the presence lists that one stream sends.
 #[derive(Debug, Default)]
 pub struct PresenceThrottle {
     /// When the next presence list is due; `None` if nothing has changed since the last list was sent.
@@ -46,7 +46,7 @@ impl PresenceThrottle {
     }
 }
 
-/// Whether an event changes how a member appears to others.
+/// Whether an event changes a field that affects how a member appears to others: `availability` or `auto_offline`.
 fn changes_presence(event: &pb::Event) -> bool {
     let is_shown = |change: &pb::FieldChange| matches!(change.field.as_str(), "availability" | "auto_offline");
     event.kind() == pb::EventKind::AgentUpdated && event.changes.iter().any(is_shown)

@@ -173,13 +173,13 @@ fn presence_message(present: Present) -> pb::PubsubPresence {
     }
 }
 
-/// An open subscription of a pubsub token.
+/// The state of an open stream that was subscribed with a pubsub token.
 struct OpenSubscription {
     api: PubsubApi,
     subscription: Subscription,
     key: pb::PubsubKey,
     subscriber: PubsubSubscriber,
-    /// When the token is next looked up.
+    /// When the token is next looked up, to check that it is still valid and has the same scope.
     due: Instant,
     /// When the stream reaches its maximum age.
     rotation_time: Option<Instant>,

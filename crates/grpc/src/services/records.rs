@@ -41,7 +41,7 @@ pub trait RecordApi: Record {
     }
 }
 
-/// Handles the five standard methods of a record.
+/// Handles the create, get, list, update and delete methods of a record type.
 #[derive(Debug)]
 pub struct RecordsApi<R>(Records<R>);
 

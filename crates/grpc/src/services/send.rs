@@ -52,7 +52,7 @@ const MAX_IN_FLIGHT: usize = 512;
 /// Maximum number of results in one response.
 const MAX_BATCHED_RESULTS: usize = 256;
 
-/// The response stream of a call.
+/// The response stream of a `SendMessages` call.
 pub type SendResults = WatchedStream<pb::SendMessagesResponse>;
 
 /// The dependencies of a `SendMessages` stream.
@@ -208,7 +208,7 @@ impl SendStream {
 }
 
 async fn send(sender: Sender, caller: Arc<Caller>, traceparent: String, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
-    // Each message is charged like a unary call.
+    // Each message is charged to the caller's rate limit like a unary call.
     if let Err(limited) = sender.server.limits.charge(caller.token) {
         return error_result(index, &to_status(limited.0));
     }

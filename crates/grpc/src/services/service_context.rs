@@ -18,7 +18,7 @@ pub struct ServiceContext {
     pub(crate) stalls: Arc<StallMonitor>,
     /// The event log, which counts all open streams.
     pub(crate) events: Events,
-    /// Authenticates the tokens of open streams again.
+    /// Re-authenticates the tokens of open streams.
     pub(crate) tokens: Tokens,
     /// Cancelled when streams must end so that their clients resume elsewhere.
     pub(crate) drain: CancellationToken,

@@ -146,7 +146,7 @@ impl<T> std::fmt::Debug for WatchedStream<T> {
     }
 }
 
-/// All watched streams.
+/// Tracks all watched streams and closes those whose clients have stopped reading.
 pub struct StallMonitor {
     timeout: Duration,
     open: Mutex<Vec<Weak<dyn Stallable>>>,

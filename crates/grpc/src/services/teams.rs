@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// Maximum length of a description in characters.
+/// Maximum length of a team description in characters.
 const TEXT: usize = 10_000;
 
 fn seen(team: &TeamView) -> pb::Team {

@@ -117,7 +117,7 @@ impl Validator {
         Some(text)
     }
 
-    /// Validates a required id.
+    /// Validates a required id, which must be positive.
     pub fn id(&mut self, field: &str, id: i64) -> i64 {
         if id <= 0 {
             self.add_violation(field, Rule::Required, "must be a positive id");

@@ -82,7 +82,7 @@ pub struct Fault {
 pub struct RetryLater;
 
 impl RetryLater {
-    /// The text that Chatwoot returns.
+    /// The body text, which is the same as in Chatwoot.
     pub const TEXT: &str = "Retry later";
 }
 

@@ -80,7 +80,7 @@ impl ResponseMetadata {
     }
 }
 
-/// Adds the forwarded headers to the response.
+/// Middleware that adds the headers forwarded from gRPC response metadata to the HTTP response.
 pub async fn forward_metadata(mut request: Request, next: Next) -> Response {
     let response_metadata = ResponseMetadata::default();
     request.extensions_mut().insert(response_metadata.clone());

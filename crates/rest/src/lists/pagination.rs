@@ -11,7 +11,7 @@ const MAX_PER_PAGE: i64 = 100;
 /// The maximum number of rows that the gRPC service skips.
 const MAX_SKIP: i64 = 1_000_000;
 
-/// The part of a list that a request asks for.
+/// The range of a list's rows that a request selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageWindow {
     /// Number of rows to skip before the first returned row.

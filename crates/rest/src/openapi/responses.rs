@@ -78,7 +78,7 @@ fn has_resource_id(route: &Route) -> bool {
             .any(|name| name.ends_with("_id") || name.ends_with("_ids"))
 }
 
-/// Generates the document components for the common errors.
+/// Generates the `OpenAPI` components for the common errors.
 pub fn common(texts: &Texts, schemas: &mut Schemas) -> Json {
     let errors = COMMON.iter().map(|(status, name)| {
         let text = texts.error(status);
@@ -89,7 +89,7 @@ pub fn common(texts: &Texts, schemas: &mut Schemas) -> Json {
     Json::Object(errors.collect())
 }
 
-/// Generates the document components for the response headers.
+/// Generates the `OpenAPI` components for the response headers.
 pub fn headers(texts: &Texts) -> Json {
     let header = |name: &str, schema: Json| {
         let description = texts.parameters.get(name).map_or("", String::as_str);

@@ -57,7 +57,7 @@ struct Tag {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
-    /// A short phrase, without a full stop.
+    /// A short phrase, without a final period.
     pub summary: String,
     /// A description of one or more sentences.
     pub description: String,

@@ -25,7 +25,7 @@ const HEADER: HeaderName = HeaderName::from_static("parley-ignored");
 
 /// Maximum bytes of the `Parley-Ignored` header, not counting the final `...` that stands for omitted names.
 const BYTES: usize = 1024;
-/// Maximum characters of one parameter name in the `Parley-Ignored` header.
+/// Maximum length, in characters, of one parameter name in the `Parley-Ignored` header.
 const NAME: usize = 100;
 
 /// The characters that are percent-encoded in the `Parley-Ignored` header: everything except letters, digits, `_`, `-`, `.`, `[` and `]`.

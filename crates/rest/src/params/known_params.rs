@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::openapi::RouteDescription;
 
-/// Maximum number of unknown names kept per request.
+/// Maximum number of unknown parameter names recorded per request.
 pub(crate) const NAMES: usize = 20;
 
 /// The known parameter names of one route.
@@ -26,9 +26,9 @@ pub(crate) struct KnownNames {
 /// The parameters of a request that its route does not recognize.
 #[derive(Debug, Default)]
 pub struct Ignored {
-    /// The first [`NAMES`] unknown names of the request.
+    /// The first [`NAMES`] unknown parameter names in the request.
     pub names: Vec<String>,
-    /// Whether the request has more unknown names than `names` contains.
+    /// Whether the request has more unknown parameter names than `names` contains.
     pub more: bool,
 }
 

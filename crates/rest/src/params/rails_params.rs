@@ -10,7 +10,7 @@ use crate::params::{
 /// Maximum number of fields in a form or query, as in Rack.
 const FIELDS: usize = 4096;
 
-/// Maximum bytes of a field's name.
+/// Maximum length of a field name in bytes.
 const NAME_BYTES: usize = 1024;
 
 /// Why a field was rejected.

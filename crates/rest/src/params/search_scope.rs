@@ -23,7 +23,7 @@ pub fn of_messages(description: RouteDescription) -> RouteDescription {
         .query::<i64>("until")
 }
 
-/// Narrows a search to some conversations or messages.
+/// Conditions that narrow a search for conversations or messages.
 #[derive(Clone, Debug, Default)]
 pub struct SearchScope {
     pub inbox_ids: Vec<i64>,

@@ -9,7 +9,7 @@ const VALUES: usize = 50_000;
 /// Maximum number of non-empty objects in one request. Each one takes a B-tree node of about 650 bytes, regardless of its content.
 const OBJECTS: usize = 5_000;
 
-/// Maximum bytes of a JSON key.
+/// Maximum length of a JSON key in bytes.
 pub const KEY_BYTES: usize = 512;
 
 /// A limit that a request exceeds, with its description for the caller.

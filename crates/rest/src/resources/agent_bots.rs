@@ -81,7 +81,7 @@ async fn list(call: Call, params: Params) -> ApiResult {
     // The operator may call the gRPC method, but not this route.
     let account_id = params.fields().account();
     call.authorize(account_id).await?;
-    // Chatwoot does not paginate bots.
+    // Chatwoot does not paginate the list of bots.
     let request = pb::ListAgentBotsRequest {
         account_id: Some(account_id),
         page_size: 1000,

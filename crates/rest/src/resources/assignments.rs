@@ -130,7 +130,7 @@ async fn assign_user(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
     Ok(json::ok(&user.unwrap_or(Assignment::Nobody(()))))
 }
 
-/// Whether an error reports this field as invalid.
+/// Whether a gRPC status reports `field` as invalid.
 fn is_violation_of(status: &Status, field: &str) -> bool {
     let details = status.get_error_details();
     details

@@ -116,21 +116,21 @@ json_type! {
         auditable: Option<Empty> = None,
         /// Id of the account.
         associated_id: Option<i64> = event.account_id,
-        /// Always `Account`, where there is one.
+        /// Always `Account`, or null if the call concerns no account.
         associated_type: Option<&'static str> = event.account_id.map(|_| "Account"),
         /// Id of the caller.
         user_id: Option<i64> = kind.map(|_| actor.id),
         /// Type of the caller.
         user_type: Option<&'static str> = kind,
-        /// Name of the caller at that time.
+        /// Name of the caller at the time of the call.
         username: Option<String> = kind.map(|_| actor.name),
         /// What was done, such as `create`, `update` or `destroy`.
         action: &'static str = action(&event.method),
-        /// Always empty. Values are in the account's events.
+        /// Always empty: the changed values are in the account's events.
         audited_changes: Empty = Empty {},
         /// Always 1.
         version: i64 = 1,
-        /// gRPC code of a call that was refused.
+        /// gRPC status code of a call that was refused; null if the call succeeded.
         comment: Option<String> = (code != tonic::Code::Ok).then(|| format!("{code:?}")),
         /// Always null.
         request_uuid: Option<String> = None,

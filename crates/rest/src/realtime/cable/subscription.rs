@@ -75,7 +75,7 @@ pub fn frame(identifier: &str, kind: &str) -> Json {
 pub struct Subscription {
     key: PubsubKey,
     _task: AbortOnDropHandle<()>,
-    /// The task of the last presence report.
+    /// The task of the most recent presence report.
     reporting: Option<AbortOnDropHandle<()>>,
 }
 
@@ -95,7 +95,7 @@ impl Subscription {
         if self.reporting.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
             let (call, key, outbox) = (Arc::clone(call), self.key.clone(), outbox.clone());
             let report = async move {
-                // Fails only if the connection has been closed.
+                // Ignore the error: sending fails only if the connection has been closed.
                 let _ = presence(&call, &identifier, key, &outbox).await;
             };
             self.reporting = Some(AbortOnDropHandle::new(tokio::spawn(report)));
@@ -111,7 +111,7 @@ async fn follow(call: Arc<Call>, identifier: String, key: PubsubKey, outbox: Out
         Err(status) => {
             let is_busy = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
             let answer = if is_busy { Outgoing::Leave } else { Outgoing::Rejected(identifier) };
-            // Fails only if the connection has been closed.
+            // Ignore the error: sending fails only if the connection has been closed.
             let _ = outbox.put(answer).await;
             return;
         }
