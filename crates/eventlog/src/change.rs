@@ -12,7 +12,7 @@ pub struct Change {
     pub field: Cow<'static, str>,
     pub before: Json,
     pub after: Json,
-    /// Both values as times. `None` if the field does not hold a time.
+    /// The values before and after the change as times, or `None` if the field does not hold a time.
     pub times: Option<[Option<Micros>; 2]>,
 }
 

@@ -9,7 +9,7 @@ pub struct Config {
     pub tail_events: usize,
     /// Maximum number of bytes in the tail cache of an account.
     pub tail_bytes: usize,
-    /// Size in bytes at which a response message is full. A single event may be larger; it is then sent alone.
+    /// Size in bytes at which a response message is full. An event larger than this is sent in a message of its own.
     pub frame_bytes: usize,
     /// Maximum number of events that one read of the database returns.
     pub page_events: u64,
@@ -24,7 +24,7 @@ pub struct Config {
 /// Limits on the age and number of the events that a log keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct RetentionLimits {
-    /// The age from which an event can be removed. Events are removed earlier if there are more than `events`.
+    /// The age from which an event can be removed. If the log contains more than `events` events, the oldest are removed earlier.
     pub age: Duration,
     /// The age up to which an event is kept for durable consumers that have not committed it.
     pub held: Duration,

@@ -25,9 +25,9 @@ pub struct EventRecord {
     pub conversation: Option<ConversationId>,
     /// The contact of the event's resource, if it has one.
     pub contact: Option<ContactId>,
-    /// The type of the message, if the event is about one.
+    /// The type of the message that the event is about, or `None` if it is not about a message.
     pub message_type: Option<MessageType>,
-    /// Whether the message is private, if the event is about one.
+    /// Whether the message that the event is about is private, or `None` if the event is not about a message.
     pub private: Option<bool>,
     pub occurred_at: Micros,
     /// The encoded `parley.v1.Event`.

@@ -158,7 +158,7 @@ fn received(set: &mut WriteSet, conversation: &mut Conversation) {
     });
 }
 
-/// Applies the effects of a reply: the contact no longer waits, and if this is the first reply, its time is recorded.
+/// Applies the effects of a reply: the contact is no longer waiting, and if this is the first reply, its time is recorded.
 fn replied(set: &mut WriteSet, conversation: &mut Conversation) {
     let first = conversation.row.first_reply_created_at.is_none();
     let before = (conversation.row.first_reply_created_at, conversation.row.waiting_since);

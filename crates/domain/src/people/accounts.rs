@@ -34,7 +34,7 @@ use crate::{
 pub struct AccountPatch {
     pub name: Option<String>,
     pub locale: Option<String>,
-    /// Whether the account is active. Only the operator may change this, as well as `features`, `limits` and `custom_attributes`.
+    /// Whether the account is active. Only the operator may change it, `features`, `limits` and `custom_attributes`.
     pub status: Option<AccountStatus>,
     /// The e-mail domain of the organization.
     pub domain: Option<Option<String>>,

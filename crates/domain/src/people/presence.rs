@@ -172,7 +172,7 @@ impl Presence {
     }
 }
 
-/// Deletes outdated presence rows and returns their number.
+/// Deletes outdated presence rows and returns how many were deleted.
 ///
 /// # Errors
 /// Returns [`Error::Database`] if a query fails.

@@ -74,7 +74,8 @@ pub trait Record: EntityTrait<Model: ResponseSubject + Sync + IntoActiveModel<Se
         Ok(())
     }
 
-    /// Before a record is updated, changes other rows that repeat its values. The default implementation does nothing.
+    /// Updates other rows that contain copies of a record's values, before the record itself is updated. The default implementation does
+    /// nothing.
     ///
     /// # Errors
     /// Returns [`Error::Database`] if a statement fails.

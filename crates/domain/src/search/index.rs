@@ -78,8 +78,8 @@ pub enum Backlog {
 }
 
 impl Backlog {
-    /// The numbers of unindexed messages and of unexamined events from which an account has a [`Self::Large`] backlog. A search indexes fewer in
-    /// one batch, within a few milliseconds.
+    /// The numbers of unindexed messages and of unexamined events from which an account has a [`Self::Large`] backlog. A search indexes a
+    /// smaller backlog in one batch, within a few milliseconds.
     const LARGE: [i64; 2] = [100, 1000];
 
     fn least(self) -> [i64; 2] {

@@ -22,7 +22,7 @@ const PLAIN_BYTES: u64 = 2 * 1024 * 1024;
 /// The bytes of content to hold in memory at once. A single larger message is read alone.
 const SLICE_BYTES: u64 = 1024 * 1024;
 
-/// The maximum number of waiting searches per search that may run concurrently.
+/// The maximum number of waiting searches, as a multiple of the searches that may run concurrently.
 const WAITING: usize = 8;
 
 /// The thread pool on which message content is compared with search strings.

@@ -39,7 +39,7 @@ impl<B: BatchStore> WriterShard<B> {
                 None => groups.push((call.call.account, vec![call])),
             }
         }
-        // Sort by account, the order in which the statement claims the counters, so that two replicas cannot deadlock.
+        // Sort by account, the order in which the statement locks the counters, so that two replicas cannot deadlock.
         groups.sort_unstable_by_key(|(account, _)| *account);
         let mut deferred = Vec::new();
         let mut plans = Vec::new();
@@ -269,7 +269,7 @@ impl<B: BatchStore> WriterShard<B> {
     }
 }
 
-/// Sends each call its response. If a caller no longer waits, its response is dropped, but the stored changes remain.
+/// Sends each call its response. If a caller is no longer waiting, its response is dropped, but the stored changes remain.
 fn answer<B: BatchStore>(planned: Vec<PlannedCall<B>>) {
     for planned in planned {
         let _ = planned.call.reply.send(planned.answer);

@@ -34,8 +34,8 @@ impl KeyOwner {
             Principal::Platform => Self::named("operator"),
             Principal::Service { name } if name.is_empty() => Self::named(&format!("token {}", caller.token.0)),
             Principal::Service { name } => {
-                // The inboxes are part of the name. Otherwise a token limited to a few inboxes could read responses to a token for all of
-                // them.
+                // The inboxes are part of the name. Otherwise, a token limited to a few inboxes could read the responses that were stored
+                // for a token with access to all inboxes.
                 let mut inboxes = access.and_then(|access| access.inboxes.clone());
                 if let Some(inboxes) = &mut inboxes {
                     inboxes.sort_unstable();

@@ -137,7 +137,7 @@ impl<B: BatchStore> Writer<B> {
         let account = call.account;
         let job: Operation<B> = Box::new(move |shard| {
             Box::pin(async move {
-                // If the caller no longer waits, the result is dropped, but the stored changes remain.
+                // If the caller is no longer waiting, the result is dropped, but the stored changes remain.
                 let _ = reply.send(shard.run_operation(call, operation).await);
             })
         });

@@ -42,7 +42,7 @@ impl<B: BatchPlanner> fmt::Debug for BatchCall<B> {
 }
 
 impl<B: BatchPlanner> BatchCall<B> {
-    /// Returns whether the call has to be executed, because no response to it is stored.
+    /// Returns whether the call has to be executed. It does not if a response to it is already stored.
     pub fn is_new(&self, stored: &StoredResponses) -> bool {
         let key = self.call.key.as_ref();
         key.is_none_or(|key| idempotency::find(key, stored).is_none())

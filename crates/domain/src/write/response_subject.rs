@@ -57,7 +57,7 @@ impl ResponseSubject for joined::ConversationSummary {
 }
 
 impl ResponseSubject for joined::Message {
-    /// A message names only its conversation, and an update without changes adds no event.
+    /// The contact is unknown: a message names only its conversation, and an update without changes adds no event that names the contact.
     fn contact_without_events() -> Option<ContactId> {
         Some(ANY_CONTACT)
     }

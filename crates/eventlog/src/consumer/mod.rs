@@ -233,7 +233,7 @@ async fn reshard(txn: &impl ConnectionTrait, row: consumer::Model, count: i64, n
     restart_at(txn, consumer.row, count, (epoch, lowest_position)).await
 }
 
-/// Deletes the positions of the shards, so that all of them start after a position.
+/// Deletes the stored position of each shard, so that all shards start after the given one.
 async fn restart_at(txn: &impl ConnectionTrait, row: consumer::Model, count: i64, (epoch, seq): (Epoch, Seq)) -> Result<consumer::Model> {
     let (account, name) = (row.account_id, row.name.clone());
     consumer_shard::Entity::delete_many()

@@ -95,7 +95,7 @@ impl ConversationCache {
                 Subject::ContactSessions(contact) => drop(self.contacts.pop(&(account, contact.contact.row.id))),
                 // Attribute definitions, canned responses and notes are not part of any cached row.
                 Subject::Definition(_) | Subject::CannedResponse(_) | Subject::Note(_) => {}
-                // Any number of cached conversations and contacts can contain a copy of the changed row.
+                // An unbounded number of cached conversations and contacts can contain a copy of the changed row.
                 Subject::Team(_) | Subject::Label(_) | Subject::Inbox(_) | Subject::Account | Subject::Agent(_) | Subject::AgentBot(_) => {
                     return Eviction::Account;
                 }

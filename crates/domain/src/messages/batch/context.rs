@@ -42,7 +42,7 @@ pub struct CallChanges {
 pub struct MessageRows {
     /// New messages.
     pub messages: Vec<message::Model>,
-    /// Uploads that the messages claim. Calls with uploads are planned only under the row lock.
+    /// Uploads that become attachments of the messages. Calls with uploads are planned only under the row lock.
     pub claims: Vec<AttachmentClaim>,
     /// New attachments. Like claimed uploads, they are stored only under the row lock.
     pub attachments: Vec<attachment::Model>,

@@ -115,8 +115,8 @@ impl BatchPlanner for MessageBatches {
         planned.messages.len()
     }
 
-    /// Planning already checks unique source ids, but another write could store the same one in the meantime: the unique index then rejects
-    /// it.
+    /// Planning already checks unique source ids, but another write could store the same id before the batch is stored, in
+    /// which case the unique index rejects the message of the batch.
     fn constraint_error(error: Error) -> Error {
         match &error {
             Error::Database(source) if is_unique_violation(source.as_ref()) => Error::invalid(

@@ -14,7 +14,7 @@ const CLAIM: &str = "locked AS (SELECT l.account_id FROM account_logs l JOIN n O
      last_occurred_at = n.last_occurred_at FROM n JOIN locked USING (account_id) WHERE l.account_id = n.account_id \
      RETURNING l.account_id)";
 
-/// Replaces the claim in the test that shows what the claim protects against.
+/// Replaces the check and the lock of the counter rows, in the test that shows which race they prevent.
 const NO_CLAIM: &str = "c AS (SELECT account_id FROM n)";
 
 /// Builds the text of a statement. Its parameters are [`COUNTERS`], followed by the columns of the parts in the order in which they are
@@ -26,8 +26,8 @@ pub struct ClaimingStatement {
 }
 
 impl ClaimingStatement {
-    /// Creates a statement that consists of the claim of the counters. `unlocked` omits the claim, for the test that shows what the claim
-    /// protects against.
+    /// Creates a statement that locks and advances the counters of the accounts whose head has not moved. `unlocked` leaves this out, for
+    /// the test that shows which race the lock prevents.
     pub fn new(unlocked: bool) -> Self {
         let mut parameters = 0;
         let counters = rows(&mut parameters, COUNTERS);

@@ -8,7 +8,8 @@ use crate::write::store::{
     columns::{EVENTS, KEYS},
 };
 
-/// The optional parts of the statement. Most batches change no contact and store no response, and every part costs time even without rows.
+/// The optional parts of the statement. They are left out if they are not needed: most batches change no contact and store no response, and
+/// even a part without rows costs time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Whether the statement updates contacts.
