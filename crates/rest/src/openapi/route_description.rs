@@ -65,7 +65,7 @@ pub(super) enum Success {
 pub(super) struct Parameter {
     pub name: &'static str,
     pub schema: Declared,
-    /// Its description, unless it has a text.
+    /// The description of the parameter, unless the files in `texts/` contain one.
     pub comment: Option<&'static str>,
 }
 
@@ -87,7 +87,7 @@ pub struct RouteDescription {
     pub(super) caller: Caller,
     pub(super) query: Vec<Parameter>,
     pub(super) body: Vec<Parameter>,
-    /// The names of the body's parameters that are required.
+    /// The names of the required body parameters.
     pub(super) required: Vec<&'static str>,
     pub(super) root: Option<&'static str>,
     pub(super) success: Success,
@@ -118,7 +118,7 @@ pub fn describe(operation: &'static str, rpc: &'static str) -> RouteDescription 
 }
 
 impl RouteDescription {
-    /// The gRPC method, `Service.Method`; empty if there is none.
+    /// Returns the gRPC method as `Service.Method`, or an empty string if there is none.
     pub fn rpc(&self) -> &'static str {
         self.rpc
     }
@@ -128,7 +128,7 @@ impl RouteDescription {
         self.caller
     }
 
-    /// The names of the body's parameters.
+    /// The names of the body parameters.
     pub fn body_names(&self) -> impl Iterator<Item = &'static str> {
         self.body.iter().map(|parameter| parameter.name)
     }

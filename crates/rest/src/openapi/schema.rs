@@ -85,7 +85,8 @@ fn closed(mut schema: Schema) -> Schema {
     with_separate_null(schema)
 }
 
-/// Takes null out of enumerations, whose names code generators would otherwise change, and drops defaults, which they would send.
+/// Separates null from enumerations, because code generators would otherwise change the names of the enumerations. Removes defaults, because
+/// generated clients would send them.
 fn with_separate_null(mut schema: Schema) -> Schema {
     fn separate(schema: &mut Schema) {
         schema.remove("default");

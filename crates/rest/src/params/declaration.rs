@@ -22,7 +22,7 @@ use crate::{
 
 /// Parameters that are read from a request, declared by [`params!`].
 pub trait RequestParams: Parameters + Sized {
-    /// Reads them in the order in which they are declared. Violations are collected in `fields`.
+    /// Reads the parameters in the order in which they are declared. Violations are collected in `fields`.
     fn read(fields: &mut ParamReader<'_>) -> Self;
 }
 
@@ -32,7 +32,7 @@ impl ParamReader<'_> {
         P::read(self)
     }
 
-    /// Reads the parameters `P`, and ends the reading.
+    /// Reads the parameters `P`, and reports all violations in `self`.
     ///
     /// # Errors
     /// As for [`Self::finish`].
@@ -64,7 +64,7 @@ impl Call {
     }
 }
 
-/// A type of parameters.
+/// A type that a parameter can have.
 pub trait Param: JsonSchema {
     /// The type of the value that is read.
     type Value;

@@ -11,7 +11,7 @@ use crate::{
     params::{Params, attributes, timestamps},
 };
 
-/// An id that no resource has. An invalid id is replaced by it, so that the caller is authorized before the response is "not found".
+/// An id that no resource has. It replaces an invalid id, so that the caller is authorized before "not found" is returned.
 const UNKNOWN_ID: i64 = i64::MAX;
 
 /// Reads the parameters of one object, and collects their violations.
@@ -32,7 +32,7 @@ impl Params {
     /// Reads the object under a root key. A JSON body may omit the key if it has at least one of the attributes at the top level.
     ///
     /// # Errors
-    /// Returns 422, naming the key, if neither is present.
+    /// Returns 422, naming the key, if the object is absent or empty and the key cannot be omitted.
     pub fn root(&self, key: &str, attributes: &[&str]) -> Result<ParamReader<'_>, ApiError> {
         match self.map.get(key) {
             Some(Json::Object(map)) if !map.is_empty() => Ok(ParamReader::of(self, key, map)),

@@ -61,11 +61,11 @@ impl MessageParams {
     }
 }
 
-/// For a parameter that the function of another one reads.
+/// Reads nothing: for a parameter that is read by the function of another parameter.
 fn unread(_fields: &mut ParamReader<'_>, _key: &str) {}
 
-/// Parses the agent bot that sends the message, whose parameters are not documented, and the attachments: files of the request, and upload
-/// ids of files that were uploaded earlier. Other types of senders are ignored.
+/// Returns the id of the agent bot that sends the message (its parameters are not documented), and the attachments: files of the request and
+/// upload ids of files that were uploaded earlier. Other sender types are ignored.
 fn sender_and_attachments(fields: &mut ParamReader<'_>, key: &str) -> (Option<i64>, Vec<pb::AttachmentDraft>) {
     let is_bot = fields.text("sender_type").is_some_and(|kind| kind == "AgentBot");
     let draft = |upload_id| pb::AttachmentDraft {

@@ -146,7 +146,7 @@ fn refused(status: &Status) -> ApiError {
     ApiError::from_message(status)
 }
 
-/// Forwards the chunks of a file until the service stops reading; the call then returns the reason.
+/// Forwards the chunks of a file until the file ends or the service stops reading. In the latter case, the upload call returns the reason.
 async fn forward_chunks(mut part: Part<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), ApiError> {
     while let Some(chunk) = part.chunk().await? {
         let bytes = chunk.len();

@@ -1,4 +1,4 @@
-//! The client API, for programs of contacts: inboxes and sessions. It requires no token.
+//! The part of the client API that reads inboxes, and creates, reads and updates contact sessions. It requires no token.
 
 use parley_proto as pb;
 use tonic::Status;

@@ -204,7 +204,7 @@ fn meta(count: Option<i64>, current_page: Json, cursor: Option<Cursor>) -> PageM
     }
 }
 
-/// Whether contacts are listed with their sessions: unless the client has declined them.
+/// Whether to include each contact's sessions. They are included unless the client declines them.
 pub fn includes_sessions(fields: &ParamReader<'_>) -> bool {
     match fields.raw("include_contact_inboxes") {
         None | Some(Json::Null | Json::Bool(true)) => true,

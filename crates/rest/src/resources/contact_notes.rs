@@ -1,4 +1,4 @@
-//! Notes of members about contacts.
+//! The notes that members write about contacts.
 
 use parley_proto as pb;
 use prost_types::FieldMask;

@@ -77,7 +77,8 @@ fn written(description: RouteDescription) -> RouteDescription {
         .params::<ContactParams>()
 }
 
-/// The optional texts of contacts. Their parameters have the names of the contract and, without a text of their own, its comments.
+/// The optional strings of a contact. Each parameter has the name of its protobuf field and, unless `parameters.toml` describes it, the
+/// comment of that field.
 fn texts() -> impl Iterator<Item = &'static OptionalString> {
     let of_contacts = |optional: &&OptionalString| pb::Contact::OPTIONAL_STRINGS.iter().any(|known| known.name == optional.name);
     pb::CreateContactRequest::OPTIONAL_STRINGS.iter().filter(of_contacts)
@@ -134,7 +135,7 @@ async fn show(call: Call, params: Params) -> ApiResult {
 /// Reads a contact with its sessions.
 ///
 /// # Errors
-/// Returns the error of the service.
+/// Returns any error from the service.
 pub async fn read(call: &Call, account_id: i64, contact_id: i64) -> Result<pb::Contact, crate::errors::ApiError> {
     let request = pb::GetContactRequest { account_id, contact_id };
     let found = call.contacts().get_contact(call.request(request)).await?.into_inner();
@@ -144,7 +145,7 @@ pub async fn read(call: &Call, account_id: i64, contact_id: i64) -> Result<pb::C
 /// Updates a contact. With an empty mask, reads it instead.
 ///
 /// # Errors
-/// Returns the error of the service.
+/// Returns any error from the service.
 pub async fn change(call: &Call, account_id: i64, contact: pb::Contact, mask: Vec<String>) -> Result<pb::Contact, crate::errors::ApiError> {
     if mask.is_empty() {
         return read(call, account_id, contact.id).await;

@@ -124,10 +124,11 @@ pub async fn update(call: Call, params: Params) -> ApiResult {
     Ok(conversation_response::answer(conversation))
 }
 
-/// Returns the conversation in the path by an update without changes: agent bots may update conversations that they may not read.
+/// Sends an update without changes and returns the resulting conversation. This also works for agent bots, which are allowed to update
+/// some conversations that they are not allowed to read.
 ///
 /// # Errors
-/// Returns the error of the service.
+/// Returns any error from the service.
 pub async fn unchanged(call: &Call, fields: &ParamReader<'_>) -> Result<Option<pb::Conversation>, ApiError> {
     let request = pb::UpdateConversationAttributesRequest {
         account_id: fields.account(),

@@ -144,11 +144,11 @@ pub(crate) async fn find(
     Ok((found, window, *request))
 }
 
-/// The conversations that match the parameters.
+/// The result of parsing the filter parameters.
 enum Filter {
-    /// Those that the service finds.
+    /// The request that finds the matching conversations.
     Some(Box<pb::ListConversationsRequest>),
-    /// None, because of an unknown status.
+    /// No conversation matches, because the status is unknown.
     Nothing,
 }
 

@@ -13,7 +13,7 @@ use crate::{
 /// Reads the conversation in the path.
 ///
 /// # Errors
-/// Returns the error of the service.
+/// Returns any error from the service.
 pub async fn read(call: &Call, fields: &ParamReader<'_>) -> ApiResult {
     let request = pb::GetConversationRequest {
         account_id: fields.account(),

@@ -66,7 +66,7 @@ fn link(params: &Params) -> String {
 async fn redirect(call: Call, params: Params) -> ApiResult {
     let request = pb::GetFileLinkRequest { link: link(&params) };
     let found = call.send(request).await?;
-    // A relative URL is valid under any address at which clients reach the gateway.
+    // A relative URL works regardless of the address at which the client reaches the gateway.
     let (_, path) = found.link.split_once("/files/").unwrap_or_default();
     let location = HeaderValue::try_from(format!("../{path}")).map_err(|_| ApiError::status_error(StatusCode::INTERNAL_SERVER_ERROR))?;
     let mut response = json::empty();
@@ -131,7 +131,8 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> ApiResult {
         }
     };
     let requested_range = requested_range(&headers);
-    // The size of a file is known only once it is open. Most ranges specify their start, so the first attempt is usually right.
+    // The size of a file is known only once the file is open, so the first attempt guesses the range. Most ranges specify their start, so
+    // the guess is usually right.
     let first_try = match requested_range {
         RequestedRange::All => 0..0,
         RequestedRange::From(first, last) => first..last.map_or(u64::MAX, |last| last.saturating_add(1)),

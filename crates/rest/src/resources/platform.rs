@@ -267,7 +267,8 @@ async fn set_member(call: Call, params: Params) -> ApiResult {
     Ok(json::ok(&AccountUser::from(agent.unwrap_or_default())))
 }
 
-/// Whether the member already exists. A reused idempotency key has the same status code, so compare the reason.
+/// Whether the request failed because the member already exists. The error for a reused idempotency key has the same status code, so the
+/// reason is compared.
 fn is_taken(status: &Status) -> bool {
     let reason = status.get_details_error_info().map(|info| info.reason);
     reason.as_deref() == Some("ALREADY_TAKEN")

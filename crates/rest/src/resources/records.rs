@@ -31,7 +31,7 @@ pub trait JsonRecord: Record {
 
     /// The parameters of the body.
     type Params: RequestParams + Send;
-    /// Its JSON.
+    /// The JSON of the record.
     type Json: JsonSchema + Serialize + From<Self> + Send + 'static;
     /// The response of a list.
     type Rows: JsonSchema + Serialize;
@@ -39,7 +39,7 @@ pub trait JsonRecord: Record {
     /// Converts the parameters of the body.
     fn from_params(params: Self::Params) -> Self;
 
-    /// The field that a parameter of the body sets; `None` if it cannot be changed.
+    /// Returns the field that a body parameter sets, or `None` if the field cannot be changed.
     fn field(attribute: &str) -> Option<&str> {
         Some(attribute)
     }

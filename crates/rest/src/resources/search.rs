@@ -33,12 +33,12 @@ use crate::{
 
 /// Results per section in a search over everything.
 const SECTION: i32 = 15;
-/// Maximum messages of a page of conversations that one search returns.
+/// Maximum messages that one search returns for a page of conversations.
 const MAX_MESSAGES: i32 = 1000;
-/// Maximum searches for the messages of a page; each scans up to 20,000 messages.
+/// Maximum searches for messages per page of conversations; each search scans up to 20,000 messages.
 const MAX_SEARCHES: usize = 10;
 
-/// Bytes of a page's messages after which no further search is made.
+/// Once the messages found for a page of conversations exceed this number of bytes, no further search is made.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 pub fn routes() -> ApiRouter {
@@ -167,8 +167,8 @@ async fn with_messages(call: &Call, conversations: Vec<pb::Conversation>, text: 
     Ok(conversations.into_iter().map(show).collect())
 }
 
-/// Finds the matching messages of conversations, by conversation, newest first. Requests further pages while a conversation has none, up to
-/// [`MAX_SEARCHES`] and [`MAX_MESSAGE_BYTES`].
+/// Finds the matching messages of the given conversations, and returns them by conversation, newest first. Requests further pages of
+/// messages until each conversation has one, up to [`MAX_SEARCHES`] and [`MAX_MESSAGE_BYTES`].
 async fn matching_messages(
     call: &Call,
     account_id: i64,
@@ -207,7 +207,7 @@ async fn matching_messages(
 #[derive(Clone)]
 struct SearchRequest {
     account_id: i64,
-    /// Empty if nothing is to be searched.
+    /// The text to search for; if it is empty, nothing is searched.
     text: String,
     scope: SearchScope,
     window: PageWindow,

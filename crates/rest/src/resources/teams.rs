@@ -40,7 +40,7 @@ impl JsonRecord for pb::Team {
     }
 }
 
-/// Chatwoot's text for users who cannot be members of a team, which it reports as 401.
+/// Chatwoot's error message for users who cannot be members of a team. Chatwoot reports this error as 401.
 const INVALID_USERS: &str = "Invalid User IDs";
 
 pub fn routes() -> ApiRouter {
