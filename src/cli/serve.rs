@@ -67,7 +67,7 @@ async fn run(config: Config, registry: Registry, shutdown: CancellationToken) ->
             AdministratorToken::Stored(file) => tracing::info!(
                 inbox_identifier,
                 token_file = %file.display(),
-                "initialized the empty database; `parley initial-token` prints the administrator's token and removes its file"
+                "initialized the empty database; run `parley initial-token` to print the administrator's token and remove the file that contains it"
             ),
             token if for_people => {
                 let (grpc, http) = (running.grpc.to_string(), running.http.to_string());

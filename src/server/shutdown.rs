@@ -122,7 +122,7 @@ impl Shutdown {
         } else {
             tracing::warn!("connections to the database did not close in time");
         }
-        tracing::info!("drained");
+        tracing::info!("drained: all calls have completed");
         first
     }
 

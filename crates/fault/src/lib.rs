@@ -54,7 +54,7 @@ pub enum Protection {
     SessionScope,
     /// A service limited to inboxes sees only contacts with a session in one of these inboxes.
     ContactScope,
-    /// The ids of new users are random.
+    /// New users receive random ids, so that ids cannot be enumerated.
     UserIds,
     /// An unverified session that merely supplied a contact's address does not make the contact visible to a service limited to the inbox.
     MatchedSessions,

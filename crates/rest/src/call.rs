@@ -202,8 +202,8 @@ impl Call {
         result
     }
 
-    /// Checks that the caller may access the account and use this route. Needed if responding requires no other gRPC call, because the
-    /// caller would then not be authorized at all.
+    /// Checks that the caller may access the account and use this route. Needed if the response requires no other gRPC call, because
+    /// nothing else would authorize the caller.
     ///
     /// # Errors
     /// Returns the error of the access check if it fails.

@@ -34,7 +34,7 @@ pub enum SchemaStatus {
     TooNew(String),
 }
 
-/// A gap in the migrations of a database, which shows that they were not run in the order of this version.
+/// A gap in the migrations that a database has run: they were not run in the order that this version defines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The migration that is missing.

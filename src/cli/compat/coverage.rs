@@ -71,8 +71,8 @@ impl Coverage {
     }
 }
 
-/// Returns how specific a pattern is, or `None` if it does not match `path`. Each literal segment counts two, and the absence of a trailing
-/// wildcard counts one.
+/// Returns how specific a pattern is, or `None` if it does not match `path`. Each literal segment adds two, and the absence of a trailing
+/// wildcard adds one.
 fn literals(pattern: &str, path: &str) -> Option<usize> {
     let (start, is_open) = match pattern.strip_suffix("/**") {
         Some(start) => (start, true),

@@ -193,7 +193,7 @@ fn print_resume_command(subscriber: &Subscriber, resume: &str) -> Exit {
     Exit::Ok
 }
 
-/// Returns whether to use color: only in a terminal, and unless `NO_COLOR` is set (<https://no-color.org>).
+/// Returns whether to use color: only in a terminal, and only if `NO_COLOR` is not set (<https://no-color.org>).
 fn is_coloured() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -49,8 +49,8 @@ pub(super) fn count(reason: &'static str) {
 pub(super) struct ProcessingSlots {
     processors: usize,
     calls: Arc<Semaphore>,
-    /// The semaphore that limits the calls of each peer. A request with a forwarding header from an untrusted peer counts under that peer,
-    /// so the header does not give the peer more slots.
+    /// The semaphore that limits each peer's calls. A request from an untrusted peer counts against that peer even if it has a forwarding
+    /// header, so the header does not give the peer more slots.
     per_peer: Mutex<LruCache<IpAddr, Arc<Semaphore>>>,
     /// For each address, the time at which the bytes received so far would have finished arriving if the client had sent them at the rate
     /// that the address is allowed.

@@ -79,7 +79,7 @@ pub struct SideTable {
     pub on: SimpleExpr,
     /// The sort value, as stored in the side table.
     pub value: SimpleExpr,
-    /// The id of the sorted row, as stored in the side table.
+    /// The column of the side table with the id of the row that is sorted.
     pub id: SimpleExpr,
 }
 

@@ -280,8 +280,8 @@ impl Position {
     }
 }
 
-/// Responds with several lists, each written in the same way as by [`paginated`]. `frame` places them in the response object. The lists are
-/// written in the order in which they occur in the response text, so at most one further page is in memory for a client that does not read.
+/// Responds with several lists, each written as [`paginated`] would write it. `frame` places them in the response object. The lists are
+/// written in the order in which they appear in the response, so if the client stops reading, at most one more page is held in memory.
 pub fn sections<const N: usize, F: Serialize>(sections: [Section; N], frame: impl FnOnce([Position; N]) -> F) -> Response {
     // Encode the response object with random placeholders, and then write the rows in their place.
     let placeholders: [String; N] = std::array::from_fn(|_| Uuid::new_v4().to_string());

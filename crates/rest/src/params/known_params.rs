@@ -1,7 +1,7 @@
 //! Collects the known parameter names of a route from its description, and finds the unknown names in a request.
 //!
-//! Only top-level names and names directly under a root key are compared; deeper names belong to the value of a parameter. `ignored`
-//! compares requests that are being served, and `route_table` compares calls in a recorded log.
+//! Only top-level names and names directly under a root key are checked; deeper names belong to the value of a parameter. `ignored`
+//! checks requests as they are served, and `route_table` checks calls in a recorded log.
 
 use std::collections::BTreeSet;
 

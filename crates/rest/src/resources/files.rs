@@ -85,7 +85,7 @@ enum RequestedRange {
     All,
     /// From the first byte to the last, inclusive; to the end of the file if the last is `None`.
     From(u64, Option<u64>),
-    /// The given number of bytes at the end.
+    /// The last bytes of the file, as many as given (`bytes=-n`).
     Last(u64),
 }
 
