@@ -5,8 +5,8 @@ use parley_domain::auth::bootstrap::AdministratorToken;
 /// Returns the message, with commands to paste. `grpc` and `http` are the bound addresses, in the form `host:port`. In a new database, the
 /// first account, inbox and conversation have ID 1. This function is pure: the caller prints the message, once, to standard output.
 ///
-/// A generated token appears once in the message. The commands read it from an environment variable, so that it ends up in neither the
-/// shell history nor the process list. A configured token does not appear.
+/// A generated token appears once in the message, in the command that sets an environment variable from which the other commands read it. A
+/// configured token does not appear.
 pub fn welcome(grpc: &str, http: &str, token: &AdministratorToken, inbox_identifier: &str) -> String {
     let about_token = match token {
         AdministratorToken::Generated(token) => {

@@ -157,8 +157,9 @@ fn run_all(runner: &Runner) -> Result<Vec<String>> {
     cargo::test(runner).args(["--lib", "--bins", "--examples"]).run()?;
     runner.stage("tests: behaviour");
     let mut failed = behaviour::run(runner, BEHAVIOUR)?;
-    behaviour::repeat(runner, BEHAVIOUR, &failed)?;
     let failed_crashes = others.finish(runner)?;
+    // Repeat the failed tests only now, when nothing runs beside them.
+    behaviour::repeat(runner, BEHAVIOUR, &failed)?;
     behaviour::repeat(runner, CRASHES, &failed_crashes)?;
     failed.extend(failed_crashes);
     Ok(failed)
