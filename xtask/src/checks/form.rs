@@ -22,6 +22,13 @@ pub fn check_form(runner: &Runner) -> Result<()> {
         .arg("--all-targets")
         .args(cargo::jobs(runner))
         .args(["--", "-D", "warnings"])
+        .run()?;
+    // Everything else is compiled with the feature `faults`, which the released program does not have.
+    runner.stage("the program as it is released");
+    runner
+        .command("cargo")
+        .args(["check", "--locked", "--package=parley"])
+        .args(cargo::jobs(runner))
         .run()
 }
 

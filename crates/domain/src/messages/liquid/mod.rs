@@ -34,8 +34,8 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::write::texts::{RenderedTexts, TextRequest};
 
-#[cfg(feature = "faults")]
 pub(crate) mod dry_run;
+#[cfg(feature = "faults")]
 pub mod fuzz;
 mod segments;
 
